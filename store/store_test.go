@@ -1,0 +1,100 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"testing"
+
+	"naru/store"
+)
+
+func open(t *testing.T, path string) *store.Store {
+	t.Helper()
+	s, err := store.Open(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func count(t *testing.T, s *store.Store) (n int) {
+	t.Helper()
+	err := s.View(t.Context(), func(tx *store.Tx) error {
+		return tx.QueryRow(`SELECT count(*) FROM networks`).Scan(&n)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func add(name string) func(*store.Tx) error {
+	return func(tx *store.Tx) error {
+		return tx.Exec(`INSERT INTO networks (name, network_json) VALUES (?, '{}')`, name)
+	}
+}
+
+func TestUpdateIsAllOrNothing(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "naru 100%.db")) // a path that needs escaping
+	boom := errors.New("boom")
+	err := s.Update(t.Context(), func(tx *store.Tx) error {
+		if err := add("a")(tx); err != nil {
+			return err
+		}
+		return boom
+	})
+	if !errors.Is(err, boom) || count(t, s) != 0 {
+		t.Fatalf("err %v, rows %d: want boom and no row", err, count(t, s))
+	}
+	if err := s.Update(t.Context(), add("a")); err != nil || count(t, s) != 1 {
+		t.Fatalf("err %v, rows %d: want one row", err, count(t, s))
+	}
+	if err := s.Update(t.Context(), add("a")); !store.IsUnique(err) {
+		t.Fatalf("err %v: want a unique violation", err)
+	}
+}
+
+func TestReopenKeepsRowsAndRefusesNewerSchema(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "naru.db")
+	s, err := store.Open(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Update(t.Context(), add("kept")); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, path)
+	if count(t, s) != 1 {
+		t.Fatal("the row is gone")
+	}
+	if err := s.Update(t.Context(), func(tx *store.Tx) error { return tx.Exec(`PRAGMA user_version = 999`) }); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Open(context.Background(), path); err == nil {
+		t.Fatal("opened a database of a newer schema")
+	}
+}
+
+func TestWatchHearsOfTheLastUpdate(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "naru.db"))
+	changed, stop := s.Watch()
+	defer stop()
+	for _, n := range []string{"a", "b", "c"} {
+		if err := s.Update(t.Context(), add(n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-changed
+	if count(t, s) != 3 {
+		t.Fatal("the hint came before the last update")
+	}
+}
