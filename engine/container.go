@@ -1,0 +1,144 @@
+package engine
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"naru/naru"
+)
+
+// State is where a container stands.
+//
+//	created ─► starting ─► running ─► exited ─► starting …
+//	              │                     ▲
+//	              └─────────────────────┘ (it could not be started)
+//
+// starting is written down before any process exists, so that a daemon that dies in a start knows what to clean.
+type State string
+
+// The states of a container. A removed container is gone from the table.
+const (
+	Created  State = "created"
+	Starting State = "starting"
+	Running  State = "running"
+	Exited   State = "exited"
+)
+
+var stateNext = map[State][]State{
+	Created:  {Starting},
+	Starting: {Running, Exited},
+	Running:  {Exited},
+	Exited:   {Starting},
+}
+
+// ContainerSpec is what a container is asked to be. Empty fields mean what the image says.
+type ContainerSpec struct {
+	Name       string               `json:"name,omitempty"` // unique; empty: made from the id
+	Image      string               `json:"image"`          // a name or a digest
+	Entrypoint []string             `json:"entrypoint,omitempty"`
+	Command    []string             `json:"command,omitempty"`
+	Env        []string             `json:"env,omitempty"` // NAME=value; wins over the image's
+	User       string               `json:"user,omitempty"`
+	WorkingDir string               `json:"working_dir,omitempty"`
+	Hostname   string               `json:"hostname,omitempty"` // empty: the short id
+	Network    string               `json:"network,omitempty"`  // empty: DefaultNetwork; "none"; or the name of a network
+	Aliases    []string             `json:"aliases,omitempty"`  // more names under which its network knows it
+	Ports      []naru.PublishedPort `json:"ports,omitempty"`
+	Mounts     []Mount              `json:"mounts,omitempty"`
+	Tmpfs      []string             `json:"tmpfs,omitempty"`
+	ReadOnly   bool                 `json:"read_only,omitempty"` // the root filesystem
+	Init       bool                 `json:"init,omitempty"`      // a reaper as process 1
+	TTY        bool                 `json:"tty,omitempty"`
+	OpenStdin  bool                 `json:"open_stdin,omitempty"`
+	Limits     naru.Limits          `json:"limits,omitzero"`
+	Labels     map[string]string    `json:"labels,omitempty"`
+	StopSignal string               `json:"stop_signal,omitempty"` // empty: the image's, else SIGTERM
+	StopGrace  time.Duration        `json:"stop_grace,omitempty"`  // zero: naru.DefaultStopGrace
+	HostUserNS bool                 `json:"host_user_ns,omitempty"`
+	AutoRemove bool                 `json:"auto_remove,omitempty"` // when it exits
+}
+
+// DefaultNetwork is the network of containers that name none.
+const DefaultNetwork = "bridge"
+
+// NoNetwork asks for a network namespace with nothing but loopback.
+const NoNetwork = "none"
+
+// Mount puts a named volume or a folder of the host into a container.
+type Mount struct {
+	Volume   string `json:"volume,omitempty"`
+	HostPath string `json:"host_path,omitempty"`
+	Target   string `json:"target"`
+	ReadOnly bool   `json:"read_only,omitempty"`
+}
+
+// Container is one container, running or not.
+type Container struct {
+	ID         string        `json:"id"`
+	Name       string        `json:"name"`
+	Spec       ContainerSpec `json:"spec"`
+	Image      naru.Digest   `json:"image"`
+	State      State         `json:"state"`
+	PID        int           `json:"pid,omitempty"` // of process 1, seen from the host; zero unless running
+	Addr       netip.Addr    `json:"addr,omitzero"`
+	IDBase     uint32        `json:"id_base,omitempty"` // first id of its range in the host's user namespace
+	ExitCode   int           `json:"exit_code"`         // 128+n when signal n killed it
+	OOMKilled  bool          `json:"oom_killed,omitempty"`
+	Error      string        `json:"error,omitempty"` // why it could not be started
+	CreatedAt  time.Time     `json:"created_at"`
+	StartedAt  time.Time     `json:"started_at,omitzero"`
+	FinishedAt time.Time     `json:"finished_at,omitzero"`
+}
+
+// ShortID is the id's first twelve digits, which people read and type.
+func (c Container) ShortID() string { return c.ID[:12] }
+
+// entry is a container and what this daemon alone knows of it.
+type entry struct {
+	op sync.Mutex // one operation on the container at a time
+
+	c     Container     // guarded by Engine.mu
+	done  chan struct{} // closed when the current run has ended and is persisted; nil unless running
+	pidfd *os.File      // of process 1; nil unless running
+	stdin *os.File      // the writing end, with OpenStdin
+	tty   *console      // with TTY
+	gone  bool          // removed
+}
+
+// to changes the container's state, or says which change is not one.
+func (c *Container) to(next State) error {
+	if !slices.Contains(stateNext[c.State], next) {
+		return naru.Errorf(naru.FailedPrecondition, "container %s is %s: it cannot become %s", c.Name, c.State, next)
+	}
+	c.State = next
+	return nil
+}
+
+// idRange is the size of a container's range of user and group ids.
+const idRange = 65536
+
+// The ranges lie above what useradd and /etc/subuid hand out, and below the ids that programs take for negative.
+const (
+	firstIDBase = 0x40000000
+	idRanges    = 0x3000
+)
+
+// pickIDBase chooses a range of ids for a container: by its id, so that two engines on a machine rarely meet, and the
+// next free one when it is taken here.
+func pickIDBase(id string, taken func(uint32) bool) (uint32, error) {
+	var h uint32 = 2166136261 // FNV-1a
+	for i := range len(id) {
+		h = (h ^ uint32(id[i])) * 16777619
+	}
+	for i := range uint32(idRanges) {
+		base := firstIDBase + (h+i)%idRanges*idRange
+		if !taken(base) {
+			return base, nil
+		}
+	}
+	return 0, fmt.Errorf("all %d ranges of user ids are in use: remove containers", idRanges)
+}

@@ -1,0 +1,150 @@
+package engine
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"naru/internal/cleanup"
+	"naru/naru"
+)
+
+// Create makes a container of an image; nothing of it runs yet. An unknown image is NotFound, a taken name Conflict.
+func (e *Engine) Create(ctx context.Context, spec ContainerSpec) (Container, error) {
+	c, err := newContainer(spec)
+	if err != nil {
+		return Container{}, err
+	}
+	img, err := e.cfg.Images.Get(ctx, spec.Image)
+	if err != nil {
+		return Container{}, err
+	}
+	c.Image = img.Digest
+	en, err := e.reserve(c)
+	if err != nil {
+		return Container{}, err
+	}
+	c = en.c // with its range of ids
+	en.op.Lock()
+	defer en.op.Unlock()
+	var undo cleanup.Stack
+	defer undo.Run()
+	undo.Add(func() { e.drop(en) })
+
+	// Written down before it is made: a crash in between leaves a row whose remains Remove knows how to find.
+	if err := e.save(ctx, en, c); err != nil {
+		return Container{}, err
+	}
+	undo.Add(func() { e.logFailure("forget a container that was not made", e.forget(context.WithoutCancel(ctx), en)) })
+	if err := e.makeFiles(ctx, c); err != nil {
+		e.logFailure("remove what was made of a container", e.removeFiles(context.WithoutCancel(ctx), c))
+		return Container{}, fmt.Errorf("create container %s: %w", c.Name, err)
+	}
+	undo.Release()
+	return c, nil
+}
+
+// newContainer checks the spec and gives it an identity.
+func newContainer(spec ContainerSpec) (Container, error) {
+	if spec.Name != "" && !validName.MatchString(spec.Name) {
+		return Container{}, naru.Errorf(naru.InvalidArgument, "container name %q: use letters, digits, '_', '.' and '-', starting with a letter or digit", spec.Name)
+	}
+	for _, kv := range spec.Env {
+		if name, _, ok := strings.Cut(kv, "="); !ok || name == "" {
+			return Container{}, naru.Errorf(naru.InvalidArgument, "environment entry %q: write NAME=value", name)
+		}
+	}
+	for _, m := range spec.Mounts {
+		if err := m.validate(); err != nil {
+			return Container{}, err
+		}
+	}
+	var id [16]byte
+	if _, err := rand.Read(id[:]); err != nil {
+		return Container{}, fmt.Errorf("make an id: %w", err)
+	}
+	c := Container{ID: hex.EncodeToString(id[:]), Name: spec.Name, Spec: spec, State: Created, CreatedAt: time.Now().UTC()}
+	if c.Name == "" {
+		c.Name = c.ShortID()
+	}
+	return c, nil
+}
+
+var validName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$`)
+
+func (m Mount) validate() error {
+	switch {
+	case !filepath.IsAbs(m.Target):
+		return naru.Errorf(naru.InvalidArgument, "mount target %q: use an absolute path in the container", m.Target)
+	case (m.Volume == "") == (m.HostPath == ""):
+		return naru.Errorf(naru.InvalidArgument, "mount on %s: name either a volume or a folder of the host", m.Target)
+	case m.HostPath != "" && !filepath.IsAbs(m.HostPath):
+		return naru.Errorf(naru.InvalidArgument, "mount on %s: the host's path %q is not absolute", m.Target, m.HostPath)
+	}
+	return nil
+}
+
+// reserve takes the container's name and a range of ids, in memory.
+func (e *Engine) reserve(c Container) (*entry, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	bases := map[uint32]bool{}
+	for _, other := range e.containers {
+		if other.c.Name == c.Name || other.c.ID == c.Name {
+			return nil, naru.Errorf(naru.Conflict, "the name %q is taken by container %s: remove that one or choose another name", c.Name, other.c.ShortID())
+		}
+		bases[other.c.IDBase] = true
+	}
+	if !c.Spec.HostUserNS {
+		base, err := pickIDBase(c.ID, func(b uint32) bool { return bases[b] })
+		if err != nil {
+			return nil, err
+		}
+		c.IDBase = base
+	}
+	en := &entry{c: c}
+	e.containers[c.ID] = en
+	return en, nil
+}
+
+// drop gives up what reserve took.
+func (e *Engine) drop(en *entry) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.containers, en.c.ID)
+}
+
+// makeFiles makes the container's folder and its writable layer.
+func (e *Engine) makeFiles(ctx context.Context, c Container) error {
+	if err := os.MkdirAll(e.logDir(c.ID), 0o700); err != nil {
+		return fmt.Errorf("make its folder: %w", err)
+	}
+	if _, err := e.cfg.Images.Prepare(ctx, c.ID, c.Image); err != nil {
+		return fmt.Errorf("make its root filesystem: %w", err)
+	}
+	return nil
+}
+
+// removeFiles undoes makeFiles, as far as that came.
+func (e *Engine) removeFiles(ctx context.Context, c Container) error {
+	if err := e.cfg.Images.Release(ctx, c.ID); err != nil {
+		return fmt.Errorf("remove the root filesystem of %s: %w", c.Name, err)
+	}
+	if err := os.RemoveAll(e.containerDir(c.ID)); err != nil {
+		return fmt.Errorf("remove the folder of %s: %w", c.Name, err)
+	}
+	return nil
+}
+
+// logFailure reports what went wrong in cleaning up after another error, which is the one the caller returns.
+func (e *Engine) logFailure(doing string, err error) {
+	if err != nil {
+		e.log.Error(doing, "err", err)
+	}
+}

@@ -1,0 +1,145 @@
+// Package engine runs containers on one Linux machine. It joins five parts that do not know each other: image (what a
+// container is made of), sandbox (how it is isolated), network (how it is reached), volume (what it keeps) and logs
+// (what it says); the keeper holds its processes so that they outlive this one. The engine owns the tables containers
+// and networks, and has never heard of apps.
+//
+// What follows one container, in the order of reading: container.go (the noun and its states), create.go, start.go,
+// exit.go, stop.go, remove.go, and adopt.go for what a new daemon does with the containers of the one before.
+package engine
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"naru/engine/image"
+	"naru/engine/keeper"
+	"naru/engine/network"
+	"naru/engine/volume"
+	"naru/store"
+)
+
+// Config is what an Engine needs to be opened.
+type Config struct {
+	Store    *store.Store
+	Images   *image.Store
+	Keeper   *keeper.Client
+	Resolver Resolver     // answers containers' name questions; nil: nobody does
+	DataDir  string       // container files, logs and volumes live below it
+	Subnet   netip.Prefix // the pool that networks are cut from
+	Log      *slog.Logger
+}
+
+// Resolver answers the name questions of containers. The engine tells it where to listen before a container can ask,
+// and what the names are at each change.
+type Resolver interface {
+	Listen(ctx context.Context, gateways []netip.Addr) error
+	SetNames([]Name)
+}
+
+// Name says that Host means Addr for whoever asks from Network.
+type Name struct {
+	Network netip.Prefix
+	Host    string
+	Addr    netip.Addr
+}
+
+// Engine runs containers. All methods may be called at the same time.
+type Engine struct {
+	cfg     Config
+	tag     string // four hex digits that set this engine's kernel objects apart from another engine's
+	net     *network.Manager
+	volumes *volume.Store
+	log     *slog.Logger
+
+	mu         sync.Mutex // guards what follows; never held while waiting for a process
+	containers map[string]*entry
+	networks   map[string]network.Network
+	published  map[string][]network.Publication // by the key that Publish was given
+	started    bool                             // Run has begun: changes reach the kernel
+
+	netMu    sync.Mutex // one change of the kernel's network at a time; taken before mu
+	life     context.Context
+	end      context.CancelFunc
+	watchers sync.WaitGroup // one goroutine a running container
+}
+
+// Tag returns the four hex digits that mark the kernel objects of the engine whose data is in dataDir.
+func Tag(dataDir string) string {
+	sum := sha256.Sum256([]byte(dataDir))
+	return hex.EncodeToString(sum[:2])
+}
+
+// Open loads what the engine knows. Nothing runs and the kernel is not touched until Run.
+func Open(ctx context.Context, cfg Config) (*Engine, error) {
+	dir, err := filepath.Abs(cfg.DataDir)
+	if err != nil {
+		return nil, fmt.Errorf("resolve data folder: %w", err)
+	}
+	cfg.DataDir = dir
+	volumes, err := volume.Open(filepath.Join(dir, "volumes"))
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(filepath.Join(dir, "containers"), 0o710); err != nil {
+		return nil, fmt.Errorf("make the folder of containers: %w", err)
+	}
+	e := &Engine{
+		cfg: cfg, tag: Tag(dir), volumes: volumes, log: cfg.Log,
+		containers: map[string]*entry{},
+		networks:   map[string]network.Network{},
+		published:  map[string][]network.Publication{},
+	}
+	e.net = network.New(network.Config{Tag: e.tag, Log: cfg.Log})
+	// The engine's own life, not a caller's: a container is watched from its start to its exit, whoever asked for it.
+	e.life, e.end = context.WithCancel(context.WithoutCancel(ctx))
+	if err := e.load(ctx); err != nil {
+		return nil, fmt.Errorf("load containers: %w", err)
+	}
+	return e, nil
+}
+
+// Run adopts the containers that still run, brings the kernel's network to what the tables say, and keeps it so until
+// ctx ends. Containers run on after it.
+func (e *Engine) Run(ctx context.Context) error {
+	defer e.watchers.Wait()
+	defer e.end()
+	e.mu.Lock()
+	e.started = true
+	e.mu.Unlock()
+	if err := e.adopt(ctx); err != nil {
+		return fmt.Errorf("adopt containers: %w", err)
+	}
+	tick := time.NewTicker(repairInterval)
+	defer tick.Stop()
+	for {
+		if err := e.applyNetwork(ctx); err != nil && !errors.Is(err, context.Canceled) {
+			e.log.Error("bring the network to its wanted state", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// repairInterval bounds how long the kernel's network can differ from the wanted one after someone else changed it.
+const repairInterval = time.Second
+
+// Watch returns a channel that gets a hint after changes of containers, and the function that ends the watch.
+func (e *Engine) Watch() (<-chan struct{}, func()) { return e.cfg.Store.Watch() }
+
+func (e *Engine) containerDir(id string) string {
+	return filepath.Join(e.cfg.DataDir, "containers", id)
+}
+func (e *Engine) logDir(id string) string { return filepath.Join(e.containerDir(id), "log") }
+func (e *Engine) cgroup(id string) string { return "/naru-" + e.tag + "/" + id }

@@ -1,0 +1,100 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"naru/engine/network"
+	"naru/store"
+)
+
+// load reads the engine's tables into memory. Afterwards memory follows each committed write.
+func (e *Engine) load(ctx context.Context) error {
+	return e.cfg.Store.View(ctx, func(tx *store.Tx) error {
+		err := scanJSON(tx, `SELECT container_json FROM containers`, func(c Container) {
+			e.containers[c.ID] = &entry{c: c}
+		})
+		if err != nil {
+			return fmt.Errorf("read containers: %w", err)
+		}
+		err = scanJSON(tx, `SELECT network_json FROM networks`, func(n network.Network) { e.networks[n.Name] = n })
+		if err != nil {
+			return fmt.Errorf("read networks: %w", err)
+		}
+		return nil
+	})
+}
+
+func scanJSON[T any](tx *store.Tx, query string, each func(T)) error {
+	return tx.Query(query, nil, func(scan func(...any) error) error {
+		var text string
+		if err := scan(&text); err != nil {
+			return err
+		}
+		var v T
+		if err := json.Unmarshal([]byte(text), &v); err != nil {
+			return fmt.Errorf("decode row: %w", err)
+		}
+		each(v)
+		return nil
+	})
+}
+
+// save writes the container down and then lets memory follow.
+func (e *Engine) save(ctx context.Context, en *entry, c Container) error {
+	text, err := json.Marshal(c)
+	if err != nil {
+		return fmt.Errorf("encode container: %w", err)
+	}
+	err = e.cfg.Store.Update(ctx, func(tx *store.Tx) error {
+		return tx.Exec(`INSERT INTO containers (id, name, container_json) VALUES (?, ?, ?)
+			ON CONFLICT (id) DO UPDATE SET name = excluded.name, container_json = excluded.container_json`,
+			c.ID, c.Name, string(text))
+	})
+	if err != nil {
+		return fmt.Errorf("write container %s down: %w", c.Name, err)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	en.c = c
+	return nil
+}
+
+func (e *Engine) forget(ctx context.Context, en *entry) error {
+	err := e.cfg.Store.Update(ctx, func(tx *store.Tx) error {
+		return tx.Exec(`DELETE FROM containers WHERE id = ?`, en.c.ID)
+	})
+	if err != nil {
+		return fmt.Errorf("forget container %s: %w", en.c.Name, err)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	en.gone = true
+	delete(e.containers, en.c.ID)
+	return nil
+}
+
+func (e *Engine) saveNetwork(ctx context.Context, n network.Network) error {
+	text, err := json.Marshal(n)
+	if err != nil {
+		return fmt.Errorf("encode network: %w", err)
+	}
+	err = e.cfg.Store.Update(ctx, func(tx *store.Tx) error {
+		return tx.Exec(`INSERT INTO networks (name, network_json) VALUES (?, ?)`, n.Name, string(text))
+	})
+	if err != nil {
+		return fmt.Errorf("write network %s down: %w", n.Name, err)
+	}
+	return nil
+}
+
+func (e *Engine) forgetNetwork(ctx context.Context, name string) error {
+	err := e.cfg.Store.Update(ctx, func(tx *store.Tx) error {
+		return tx.Exec(`DELETE FROM networks WHERE name = ?`, name)
+	})
+	if err != nil {
+		return fmt.Errorf("forget network %s: %w", name, err)
+	}
+	return nil
+}
