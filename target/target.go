@@ -75,6 +75,9 @@ type Set struct {
 	Instances int                  `json:"instances"`
 }
 
+// String names the set; without it, the embedded AppEnv's would speak.
+func (s Set) String() string { return s.AppEnv.String() + " " + string(s.Key) }
+
 // Variables are the environment that a set's processes get, config and Compose's joined. Values may be secrets: they
 // print as their names alone.
 type Variables map[string]string
