@@ -1,0 +1,55 @@
+# What people and .ci/run do with this tree. `make help` lists it.
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+PREFIX  ?= /usr/local
+KEEPER  := engine/keeper/embedded/keeper
+REPORT  := go run ./internal/testkit/report
+# What race detection is affordable for: BuildKit alone would double a run's time, and test/ drives programs, not packages.
+RACED    = $(shell go list -f '{{.ImportPath}} {{join .Deps " "}}' ./... | grep -v -e moby/buildkit -e ^naru/test/ | cut -d' ' -f1)
+
+export CGO_ENABLED = 0
+
+.PHONY: help build keeper install deps lint test test-race test-vm bench demo clean
+
+help: ## say what there is
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 18
+
+build: keeper ## bin/naru, one static binary
+	go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/naru ./cmd/naru
+
+keeper: # the tiny static binary that bin/naru carries inside: it holds containers and is their init
+	go build -trimpath -ldflags "-s -w" -o $(KEEPER) ./cmd/naru-keeper
+
+install: build ## put naru into PREFIX/bin
+	install -D -m 755 bin/naru $(DESTDIR)$(PREFIX)/bin/naru
+
+deps: ## what the tests and benchmarks need, from Debian (root)
+	test/deps.sh
+
+lint: keeper ## gofmt, go vet (amd64, and arm64 where Linux is touched), staticcheck, errcheck
+	@unformatted=$$(git ls-files '*.go' | xargs gofmt -l); \
+		test -z "$$unformatted" || { echo "run gofmt -w on: $$unformatted"; exit 1; }
+	go vet ./...
+	GOARCH=arm64 go vet ./cmd/naru-keeper ./engine/keeper/... ./engine/network/... ./engine/sandbox/...
+	go tool staticcheck ./...
+	go tool errcheck -exclude .errcheck-exclude ./...
+
+# One package at a time: tests of the kernel's state check that they left nothing behind, and must not see each other.
+test: build ## all tests that this machine can run; says which it skipped and why
+	go build ./...
+	NARU_BIN=$(CURDIR)/bin/naru go test -json -p 1 -timeout 20m ./... | $(REPORT)
+
+test-race: keeper ## the same under the race detector, without what links BuildKit (needs a C compiler)
+	CGO_ENABLED=1 go test -json -p 1 -race $(RACED) | $(REPORT)
+
+test-vm: build ## the engine and a smoke test on another kernel, with cgroup v2 (needs qemu)
+	NARU_VM=1 NARU_BIN=$(CURDIR)/bin/naru go test -json -count 1 -timeout 20m ./test/vm | $(REPORT)
+
+bench: build ## naru against its peers, side by side on this machine (root)
+	go run ./bench/start -naru bin/naru
+
+demo: build ## deploy examples/guestbook on this machine and show a request answered (root)
+	@examples/demo.sh bin/naru
+
+clean: ## forget what was built
+	rm -rf bin $(KEEPER)
