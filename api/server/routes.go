@@ -1,0 +1,58 @@
+package server
+
+import (
+	"net/http"
+	"os"
+
+	"naru/api"
+	"naru/naru"
+)
+
+// routes lists every request the API answers.
+func (s *Server) routes() http.Handler {
+	mux := http.NewServeMux()
+	for pattern, f := range map[string]func(http.ResponseWriter, *http.Request) error{
+		"GET /v1/version":  s.version,
+		"POST /v1/session": s.session,
+
+		"GET /v1/apps":                 s.listApps,
+		"POST /v1/apps/{app}/up":       s.up,
+		"POST /v1/apps/{app}/down":     s.down,
+		"POST /v1/apps/{app}/scale":    s.scale,
+		"POST /v1/apps/{app}/rollback": s.rollback,
+		"GET /v1/apps/{app}/config":    s.getConfig,
+		"PATCH /v1/apps/{app}/config":  s.changeConfig,
+		"GET /v1/apps/{app}/releases":  s.listReleases,
+		"GET /v1/apps/{app}/rollout":   s.getRollout,
+		"GET /v1/apps/{app}/instances": s.listInstances,
+		"GET /v1/apps/{app}/logs":      s.appLogs,
+		"POST /v1/apps/{app}/exec":     s.execInApp,
+		"POST /v1/apps/{app}/run":      s.runJob,
+
+		"GET /v1/containers":            s.listContainers,
+		"POST /v1/containers/run":       s.runContainer,
+		"GET /v1/containers/{id}":       s.getContainer,
+		"DELETE /v1/containers/{id}":    s.removeContainer,
+		"POST /v1/containers/{id}/stop": s.stopContainer,
+		"GET /v1/containers/{id}/logs":  s.containerLogs,
+		"POST /v1/containers/{id}/exec": s.execInContainer,
+
+		"GET /v1/images":              s.listImages,
+		"POST /v1/images/import":      s.importImage,
+		"GET /v1/images/{name...}":    s.getImage,
+		"DELETE /v1/images/{name...}": s.removeImage,
+
+		"/": unknownPath,
+	} {
+		mux.HandleFunc(pattern, s.handle(f))
+	}
+	return mux
+}
+
+func unknownPath(_ http.ResponseWriter, r *http.Request) error {
+	return naru.Errorf(naru.NotFound, "the API has no %s %s", r.Method, r.URL.Path)
+}
+
+func (s *Server) version(w http.ResponseWriter, _ *http.Request) error {
+	return reply(w, api.VersionInfo{Version: s.cfg.Version, API: api.Version, PID: os.Getpid()})
+}

@@ -1,0 +1,125 @@
+package delivery
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"naru/naru"
+)
+
+// Releases mints releases; each method writes the release and enqueues its rollout in one transaction. The second
+// result says whether there is a new release: false when the current one already says the same.
+type Releases interface {
+	Mint(ctx context.Context, ae naru.AppEnv, services []naru.ReleasedService, reason string) (naru.Release, bool, error)
+	ChangeConfig(ctx context.Context, ae naru.AppEnv, set map[string]string, unset []string) (naru.Release, bool, error)
+	Rollback(ctx context.Context, ae naru.AppEnv, to naru.ReleaseNumber) (naru.Release, bool, error)
+	Scale(ctx context.Context, ae naru.AppEnv, instances map[naru.ServiceName]int) (naru.Release, bool, error)
+	Down(ctx context.Context, ae naru.AppEnv) error
+}
+
+// Rollouts follows the moves of traffic.
+type Rollouts interface {
+	// Follow tells each about the newest rollout of ae, as it is now and at every change, until it has ended; it returns
+	// the ended rollout, and NotFound when there never was one.
+	Follow(ctx context.Context, ae naru.AppEnv, each func(naru.Rollout)) (naru.Rollout, error)
+}
+
+// ChangeConfig sets and removes variables and rolls the release out that this mints.
+func (d *Delivery) ChangeConfig(ctx context.Context, ae naru.AppEnv, set map[string]string, unset []string, detach bool, emit func(Event)) error {
+	release, minted, err := d.Releases.ChangeConfig(ctx, ae, set, unset)
+	if err != nil {
+		return fmt.Errorf("change the config of %s: %w", ae, err)
+	}
+	if release.Number == 0 { // nothing was deployed yet: the config waits for the first release
+		emit(Event{Done: &Result{}})
+		return nil
+	}
+	return d.finish(ctx, release, minted, detach, emit)
+}
+
+// Rollback rolls a copy of an earlier release out.
+func (d *Delivery) Rollback(ctx context.Context, ae naru.AppEnv, to naru.ReleaseNumber, detach bool, emit func(Event)) error {
+	release, minted, err := d.Releases.Rollback(ctx, ae, to)
+	if err != nil {
+		return fmt.Errorf("roll %s back: %w", ae, err)
+	}
+	return d.finish(ctx, release, minted, detach, emit)
+}
+
+// Scale changes how many instances services have.
+func (d *Delivery) Scale(ctx context.Context, ae naru.AppEnv, instances map[naru.ServiceName]int, detach bool, emit func(Event)) error {
+	release, minted, err := d.Releases.Scale(ctx, ae, instances)
+	if err != nil {
+		return fmt.Errorf("scale %s: %w", ae, err)
+	}
+	return d.finish(ctx, release, minted, detach, emit)
+}
+
+// Down stops everything of an app; its releases and config stay.
+func (d *Delivery) Down(ctx context.Context, ae naru.AppEnv, volumes, detach bool, emit func(Event)) error {
+	if err := d.Releases.Down(ctx, ae); err != nil {
+		return fmt.Errorf("take %s down: %w", ae, err)
+	}
+	if detach {
+		emit(Event{Done: &Result{Detached: true}})
+		return nil
+	}
+	if err := d.follow(ctx, ae, emit); err != nil {
+		return err
+	}
+	emit(Event{Done: &Result{}})
+	return nil
+}
+
+// finish tells about the release and follows its rollout to the end.
+func (d *Delivery) finish(ctx context.Context, r naru.Release, minted, detach bool, emit func(Event)) error {
+	emit(Event{Release: &ReleaseMinted{Number: r.Number, Reason: r.Reason, New: minted}})
+	result := Result{Release: r.Number, Unchanged: !minted, Detached: detach, URLs: d.URLs(r)}
+	if minted && !detach {
+		if err := d.follow(ctx, r.AppEnv, emit); err != nil {
+			return err
+		}
+	}
+	emit(Event{Done: &result})
+	return nil
+}
+
+// follow waits until the newest rollout has ended, and turns an end that is not what was asked for into an error.
+func (d *Delivery) follow(ctx context.Context, ae naru.AppEnv, emit func(Event)) error {
+	end, err := d.Rollouts.Follow(ctx, ae, func(r naru.Rollout) { emit(Event{Rollout: &r}) })
+	if err != nil {
+		return fmt.Errorf("follow the rollout of %s: %w", ae, err)
+	}
+	switch end.State {
+	case naru.RolloutFailed:
+		return naru.Errorf(naru.Failed, "%s of %s failed%s: %s", describe(end.To), ae, stillServing(end), end.Reason)
+	case naru.RolloutSuperseded:
+		return naru.Errorf(naru.FailedPrecondition, "%s of %s was overtaken by a newer change: %s", describe(end.To), ae, end.Reason)
+	}
+	return nil
+}
+
+func describe(n naru.ReleaseNumber) string {
+	if n == 0 {
+		return "the stop"
+	}
+	return "release " + n.String()
+}
+
+func stillServing(r naru.Rollout) string {
+	if r.From == 0 || r.To == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" and %s keeps serving", r.From)
+}
+
+// oneAtATime lets several builds report to a function that expects one caller.
+func oneAtATime(emit func(Event)) func(Event) {
+	var mu sync.Mutex
+	return func(e Event) {
+		mu.Lock()
+		defer mu.Unlock()
+		emit(e)
+	}
+}
