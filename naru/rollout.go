@@ -63,5 +63,15 @@ type Rollout struct {
 	Step      int           `json:"step"`       // index of the canary step that runs
 	StepSince time.Time     `json:"step_since"` // when State or Step last changed
 	Reason    string        `json:"reason,omitempty"`
+	LogLines  []string      `json:"log_lines,omitempty"` // of a failed one: the last output of what failed
 	CreatedAt time.Time     `json:"created_at"`
+}
+
+// Goal is the release that serves once r has ended, as far as is known: To, unless r failed or gave way, which leaves
+// From in service.
+func (r Rollout) Goal() ReleaseNumber {
+	if r.State == RolloutFailed || r.State == RolloutSuperseded {
+		return r.From
+	}
+	return r.To
 }
