@@ -50,10 +50,20 @@ func Start(cmd Cmd) (Process, error) {
 	if err := cmd.check(); err != nil {
 		return Process{}, err
 	}
-	if cmd.Join == nil {
-		return startDirect(cmd)
+	b, err := newBirth(cmd)
+	if err != nil {
+		return Process{}, fmt.Errorf("prepare to fork: %w", err)
 	}
-	return startJoined(cmd)
+	defer b.close()
+	if err := b.fork(); err != nil {
+		return Process{}, err
+	}
+	p, err := b.attend()
+	if err != nil {
+		b.bury()
+		return Process{}, err
+	}
+	return p, nil
 }
 
 func (c *Cmd) check() error {
@@ -62,8 +72,8 @@ func (c *Cmd) check() error {
 		return errors.New("fork: no executable")
 	case len(c.Args) == 0:
 		return errors.New("fork: no arguments")
-	case c.Join != nil && c.CgroupFD > 0 && c.Namespaces != 0:
-		return nil
+	case c.Join == nil && c.JoinFlags != 0:
+		return errors.New("fork: JoinFlags without Join")
 	case c.Namespaces&unix.CLONE_NEWUSER == 0 && (len(c.UIDMap) > 0 || len(c.GIDMap) > 0):
 		return errors.New("fork: id maps without a new user namespace")
 	}
