@@ -101,12 +101,13 @@ func (c Container) ShortID() string { return c.ID[:12] }
 type entry struct {
 	op sync.Mutex // one operation on the container at a time
 
-	c     Container     // guarded by Engine.mu
-	done  chan struct{} // closed when the current run has ended and is persisted; nil unless running
-	pidfd *os.File      // of process 1; nil unless running
-	stdin *os.File      // the writing end, with OpenStdin
-	tty   *console      // with TTY
-	gone  bool          // removed
+	c       Container     // guarded by Engine.mu
+	done    chan struct{} // closed when the current run has ended and is persisted; nil unless running
+	pidfd   *os.File      // of process 1; nil unless running
+	stdin   *os.File      // the writing end, with OpenStdin
+	tty     *console      // with TTY
+	aliases []string      // further names, from SetAliases
+	gone    bool          // removed
 }
 
 // to changes the container's state, or says which change is not one.

@@ -23,6 +23,7 @@ import (
 	"naru/engine/image"
 	"naru/engine/keeper"
 	"naru/engine/network"
+	"naru/engine/sandbox"
 	"naru/engine/volume"
 	"naru/store"
 )
@@ -78,7 +79,7 @@ func Tag(dataDir string) string {
 	return hex.EncodeToString(sum[:2])
 }
 
-// Open loads what the engine knows. Nothing runs and the kernel is not touched until Run.
+// Open loads what the engine knows. Call Adopt next, then Run.
 func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	dir, err := filepath.Abs(cfg.DataDir)
 	if err != nil {
@@ -107,17 +108,13 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	return e, nil
 }
 
-// Run adopts the containers that still run, brings the kernel's network to what the tables say, and keeps it so until
-// ctx ends. Containers run on after it.
+// Run brings the kernel's network to what the tables say, and keeps it so until ctx ends. Containers run on after it;
+// when none runs, nothing of the engine's is left in the kernel.
 func (e *Engine) Run(ctx context.Context) error {
-	defer e.watchers.Wait()
-	defer e.end()
+	defer e.leave(context.WithoutCancel(ctx))
 	e.mu.Lock()
 	e.started = true
 	e.mu.Unlock()
-	if err := e.adopt(ctx); err != nil {
-		return fmt.Errorf("adopt containers: %w", err)
-	}
 	tick := time.NewTicker(repairInterval)
 	defer tick.Stop()
 	for {
@@ -130,6 +127,17 @@ func (e *Engine) Run(ctx context.Context) error {
 		case <-tick.C:
 		}
 	}
+}
+
+// leave stops watching, and takes the engine's marks off the kernel when nothing runs that needs them.
+func (e *Engine) leave(ctx context.Context) {
+	e.end()
+	e.watchers.Wait()
+	if _, running := e.ids(); len(running) > 0 {
+		return
+	}
+	e.logFailure("remove the networks", e.net.RemoveAll(ctx))
+	e.logFailure("remove the cgroup", sandbox.RemoveCgroup(ctx, "/naru-"+e.tag))
 }
 
 // repairInterval bounds how long the kernel's network can differ from the wanted one after someone else changed it.

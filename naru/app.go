@@ -142,3 +142,9 @@ type CanaryStep struct {
 	Weight int           `json:"weight"` // 1 to 99
 	Pause  time.Duration `json:"pause"`
 }
+
+// Overlaps reports whether both ports cannot be published at the same time.
+func (p PublishedPort) Overlaps(o PublishedPort) bool {
+	sameAddr := !p.HostIP.IsValid() || !o.HostIP.IsValid() || p.HostIP.IsUnspecified() || o.HostIP.IsUnspecified() || p.HostIP == o.HostIP
+	return p.HostPort == o.HostPort && p.Protocol == o.Protocol && sameAddr
+}

@@ -1,0 +1,114 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"naru/engine/keeper"
+)
+
+// Adopt settles what the daemon before this one left: it watches the containers that still run, settles the exits that
+// nobody saw, ends the starts that were cut off, and removes what belongs to no container. It is called once, after Open and before anything else.
+func (e *Engine) Adopt(ctx context.Context) error {
+	children, err := e.children(ctx)
+	if err != nil {
+		return err
+	}
+	containers, err := e.List(ctx)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, c := range containers {
+		child, ok := children[c.ID]
+		delete(children, c.ID)
+		if err := e.adoptOne(ctx, c, child, ok); err != nil {
+			errs = append(errs, fmt.Errorf("adopt container %s: %w", c.Name, err))
+		}
+	}
+	for _, child := range children { // of an exec, or of a container that is no more
+		errs = append(errs, e.endChild(ctx, child))
+	}
+	_, err = e.Fsck(ctx, true)
+	return errors.Join(append(errs, err)...)
+}
+
+// children are the keeper's processes by id.
+func (e *Engine) children(ctx context.Context) (map[string]keeper.Child, error) {
+	list, err := e.cfg.Keeper.Children(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("ask the keeper for its processes: %w", err)
+	}
+	out := map[string]keeper.Child{}
+	for _, ch := range list {
+		out[ch.ID] = ch
+	}
+	return out, nil
+}
+
+// adoptOne brings one container's row and process together again.
+func (e *Engine) adoptOne(ctx context.Context, c Container, child keeper.Child, known bool) error {
+	en, err := e.find(c.ID)
+	if err != nil {
+		return err
+	}
+	en.op.Lock()
+	defer en.op.Unlock()
+	switch {
+	case c.State == Running && known && !child.Exited:
+		return e.watchAgain(ctx, en)
+	case c.State == Running && known:
+		return e.settleExit(ctx, en, child.Exit)
+	case c.State == Running:
+		return e.settleExit(ctx, en, keeper.Exit{Code: lostExitCode, At: time.Now()})
+	case c.State == Starting:
+		return e.settleFailedStart(ctx, en, c, errCutOff)
+	case known:
+		return e.endChild(ctx, child)
+	case c.Spec.AutoRemove && c.State == Exited:
+		return e.remove(ctx, en)
+	}
+	return nil
+}
+
+func (e *Engine) watchAgain(ctx context.Context, en *entry) error {
+	pidfd, err := e.cfg.Keeper.PidFD(ctx, en.c.ID)
+	if err != nil {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	en.done, en.pidfd = make(chan struct{}), pidfd
+	e.watchExit(en)
+	return nil
+}
+
+// errCutOff ends a start that the daemon did not live to finish: nobody was told that it succeeded.
+var errCutOff = errors.New("the daemon ended while the container was started")
+
+// endChild kills one of the keeper's processes and lets the keeper forget it.
+func (e *Engine) endChild(ctx context.Context, child keeper.Child) error {
+	if !child.Exited {
+		if err := e.killChild(ctx, child.ID); err != nil {
+			return fmt.Errorf("end process %d of %s: %w", child.PID, child.ID, err)
+		}
+	}
+	return e.cfg.Keeper.Forget(ctx, child.ID)
+}
+
+func (e *Engine) killChild(ctx context.Context, id string) error {
+	pidfd, err := e.cfg.Keeper.PidFD(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer closeAll(pidfd)
+	if err := unix.PidfdSendSignal(int(pidfd.Fd()), unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("kill: %w", err)
+	}
+	_, err = e.cfg.Keeper.Wait(ctx, id)
+	return err
+}

@@ -1,0 +1,193 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"log/slog"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"naru/engine/logs"
+	"naru/naru"
+)
+
+// Streams connect a caller to a process. A nil stream is not connected. Stdin, when it is an io.Closer, is closed when
+// the process has ended, so that whoever feeds it stops.
+type Streams struct {
+	Stdin  io.Reader
+	Stdout io.Writer
+	Stderr io.Writer // with a terminal, all output goes to Stdout
+	Resize <-chan Size
+}
+
+// Size is the size of a terminal in characters.
+type Size struct{ Rows, Columns uint16 }
+
+// Logs returns what the container has printed, the oldest first; with o.Follow it goes on until the container has
+// exited.
+func (e *Engine) Logs(ctx context.Context, idOrName string, o logs.Options) iter.Seq2[logs.Entry, error] {
+	en, err := e.find(idOrName)
+	if err != nil {
+		return func(yield func(logs.Entry, error) bool) { yield(logs.Entry{}, err) }
+	}
+	e.mu.Lock()
+	o.Done = en.done
+	o.Follow = o.Follow && en.done != nil
+	e.mu.Unlock()
+	return logs.Read(ctx, e.logDir(en.c.ID), o)
+}
+
+// Attach connects the streams to the container's current run, from its first byte, and returns when the run has ended
+// and all of its output is written.
+func (e *Engine) Attach(ctx context.Context, idOrName string, s Streams) error {
+	en, err := e.find(idOrName)
+	if err != nil {
+		return err
+	}
+	e.mu.Lock()
+	tty, stdin, since := en.tty, io.Writer(en.stdin), en.c.StartedAt
+	if tty != nil {
+		stdin = tty.master
+	}
+	interactive := tty != nil || en.stdin != nil
+	e.mu.Unlock()
+
+	var feeding sync.WaitGroup
+	defer feeding.Wait()
+	if s.Stdin != nil && interactive {
+		feeding.Go(func() { e.feed(en, stdin, s.Stdin) })
+		defer closeReader(s.Stdin)
+	}
+	if s.Resize != nil && tty != nil {
+		resizing, stop := context.WithCancel(ctx)
+		defer stop()
+		feeding.Go(func() { tty.followSize(resizing, s.Resize) })
+	}
+	return e.copyOutput(ctx, en.c.ID, s, logs.Options{Follow: true, Since: since})
+}
+
+// feed copies to the process's standard input; at the end of a pipe's input the process sees the end too.
+func (e *Engine) feed(en *entry, to io.Writer, from io.Reader) {
+	if _, err := io.Copy(to, from); err != nil && !isHangUp(err) {
+		e.log.Warn("feed a container's standard input", "container", en.c.Name, "err", err)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if en.tty == nil {
+		closeAll(en.stdin)
+		en.stdin = nil
+	}
+}
+
+// isHangUp reports an error that only says that one side has gone.
+func isHangUp(err error) bool {
+	return errors.Is(err, unix.EPIPE) || errors.Is(err, unix.EIO) || errors.Is(err, os.ErrClosed) || errors.Is(err, io.ErrClosedPipe)
+}
+
+func closeReader(r io.Reader) {
+	if c, ok := r.(io.Closer); ok {
+		_ = c.Close() // it only unblocks the reader
+	}
+}
+
+func (e *Engine) copyOutput(ctx context.Context, id string, s Streams, o logs.Options) error {
+	for entry, err := range e.Logs(ctx, id, o) {
+		if err != nil {
+			return fmt.Errorf("read the output: %w", err)
+		}
+		w := s.Stdout
+		if entry.Stream == logs.Stderr {
+			w = s.Stderr
+		}
+		if w == nil {
+			continue
+		}
+		if _, err := w.Write(entry.Data); err != nil {
+			return fmt.Errorf("hand on the output: %w", err)
+		}
+	}
+	return nil
+}
+
+// console is the master of a container's terminal. It is held by this process, so a container with a terminal gets a
+// hang-up when the daemon dies.
+type console struct {
+	master *os.File
+	pump   sync.WaitGroup
+}
+
+// newConsole starts copying what the terminal prints into the container's log.
+func newConsole(master *os.File, logDir string, log *slog.Logger) *console {
+	c := &console{master: master}
+	c.pump.Go(func() {
+		if err := pumpConsole(master, logDir); err != nil {
+			log.Warn("keep a terminal's output", "err", err)
+		}
+	})
+	return c
+}
+
+func pumpConsole(master io.Reader, logDir string) (err error) {
+	w, err := logs.Create(logDir, logs.Limits{})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.Close()) }()
+	buf := make([]byte, 16<<10)
+	for {
+		n, err := master.Read(buf)
+		if n > 0 {
+			if err := w.Write(logs.Stdout, buf[:n]); err != nil {
+				return err
+			}
+		}
+		if err == io.EOF || isHangUp(err) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (c *console) followSize(ctx context.Context, sizes <-chan Size) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case s, ok := <-sizes:
+			if !ok {
+				return
+			}
+			_ = setSize(c.master, s) // a terminal that has just hung up has no size
+		}
+	}
+}
+
+func setSize(tty *os.File, s Size) error {
+	return unix.IoctlSetWinsize(int(tty.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: s.Rows, Col: s.Columns})
+}
+
+// Close waits until all that was printed is in the log.
+func (c *console) Close() {
+	c.pump.Wait() // ends by itself: the process that held the other side is gone
+	_ = c.master.Close()
+}
+
+// runningEntry returns the container when it runs, else a FailedPrecondition that says how it stands.
+func (e *Engine) runningEntry(idOrName string) (*entry, Container, error) {
+	en, err := e.find(idOrName)
+	if err != nil {
+		return nil, Container{}, err
+	}
+	c := e.snapshot(en)
+	if c.State != Running {
+		return nil, c, naru.Errorf(naru.FailedPrecondition, "container %s is %s, not running: start it first", c.Name, c.State)
+	}
+	return en, c, nil
+}

@@ -1,0 +1,113 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"naru/engine/keeper"
+	"naru/engine/sandbox"
+)
+
+// watchExit waits, beside everything else, for the container's process to exit, and settles the exit. The caller holds
+// e.mu.
+func (e *Engine) watchExit(en *entry) {
+	id, done := en.c.ID, en.done
+	e.watchers.Go(func() {
+		exit, err := e.cfg.Keeper.Wait(e.life, id)
+		if e.life.Err() != nil {
+			return // the next daemon adopts it
+		}
+		if err != nil {
+			e.log.Error("wait for a container", "container", id, "err", err)
+			exit = keeper.Exit{Code: lostExitCode, At: time.Now()}
+		}
+		en.op.Lock()
+		defer en.op.Unlock()
+		// To the end, whatever becomes of the daemon's context: half an exit would have to be settled again.
+		if err := e.settleExit(context.WithoutCancel(e.life), en, exit); err != nil {
+			e.log.Error("settle a container's exit", "container", id, "err", err)
+		}
+		close(done)
+	})
+}
+
+// lostExitCode stands for an exit whose status nobody saw.
+const lostExitCode = 255
+
+// settleExit cleans the kernel, writes the exit down and lets the keeper forget it, in this order: a crash between
+// any two of them is repeated by adopt. The caller holds en.op.
+func (e *Engine) settleExit(ctx context.Context, en *entry, exit keeper.Exit) error {
+	c := e.snapshot(en)
+	if c.State != Running && c.State != Starting {
+		return nil
+	}
+	oom, err := sandbox.OOMKilled(e.cgroup(c.ID))
+	if err != nil {
+		e.log.Warn("ask whether memory ran out", "container", c.Name, "err", err)
+	}
+	c.State, c.PID, c.OOMKilled, c.ExitCode, c.FinishedAt = Exited, 0, oom, exitCode(exit), exit.At.UTC()
+	if err := e.cleanKernel(ctx, c.ID); err != nil {
+		return err
+	}
+	if err := e.save(ctx, en, c); err != nil {
+		return err
+	}
+	e.release(en)
+	if err := e.cfg.Keeper.Forget(ctx, c.ID); err != nil {
+		return fmt.Errorf("forget the exit of %s: %w", c.Name, err)
+	}
+	if err := e.applyChange(ctx); err != nil {
+		return err
+	}
+	if c.Spec.AutoRemove {
+		return e.remove(ctx, en)
+	}
+	return nil
+}
+
+// exitCode is the status as a shell reports it: 128 and the number of the signal that killed the process.
+func exitCode(x keeper.Exit) int {
+	if x.Signal != 0 {
+		return 128 + x.Signal
+	}
+	return x.Code
+}
+
+// cleanKernel removes what the kernel holds for a container that does not run any more: processes that its process 1
+// left behind, the cgroup, and the network devices.
+func (e *Engine) cleanKernel(ctx context.Context, id string) error {
+	return errors.Join(sandbox.RemoveCgroup(ctx, e.cgroup(id)), e.net.Detach(ctx, id))
+}
+
+// release closes what memory holds for a run that has ended.
+func (e *Engine) release(en *entry) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	closeAll(en.pidfd, en.stdin)
+	en.pidfd, en.stdin = nil, nil
+	if en.tty != nil {
+		en.tty.Close()
+		en.tty = nil
+	}
+}
+
+// Wait returns the container when it does not run any more. A container that has never run is returned as it is.
+func (e *Engine) Wait(ctx context.Context, idOrName string) (Container, error) {
+	en, err := e.find(idOrName)
+	if err != nil {
+		return Container{}, err
+	}
+	e.mu.Lock()
+	done := en.done
+	e.mu.Unlock()
+	if done != nil {
+		select {
+		case <-done:
+		case <-ctx.Done():
+			return Container{}, ctx.Err()
+		}
+	}
+	return e.snapshot(en), nil
+}

@@ -1,0 +1,66 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+
+	"naru/naru"
+)
+
+// Get returns the container with this id, unambiguous beginning of an id, or name.
+func (e *Engine) Get(_ context.Context, idOrName string) (Container, error) {
+	en, err := e.find(idOrName)
+	if err != nil {
+		return Container{}, err
+	}
+	return e.snapshot(en), nil
+}
+
+// List returns all containers, the oldest first.
+func (e *Engine) List(context.Context) ([]Container, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	out := make([]Container, 0, len(e.containers))
+	for _, en := range e.containers {
+		out = append(out, en.c)
+	}
+	slices.SortFunc(out, func(a, b Container) int {
+		return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID))
+	})
+	return out, nil
+}
+
+func (e *Engine) snapshot(en *entry) Container {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return en.c
+}
+
+// minPrefix is the shortest beginning of an id that is taken for one.
+const minPrefix = 4
+
+func (e *Engine) find(idOrName string) (*entry, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if en, ok := e.containers[idOrName]; ok {
+		return en, nil
+	}
+	var found []*entry
+	for id, en := range e.containers {
+		if en.c.Name == idOrName {
+			return en, nil
+		}
+		if len(idOrName) >= minPrefix && strings.HasPrefix(id, idOrName) {
+			found = append(found, en)
+		}
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return nil, naru.Errorf(naru.NotFound, "no container is named %q, and no id begins so", idOrName)
+	}
+	return nil, naru.Errorf(naru.InvalidArgument, "%d containers have an id that begins with %q: give more of it", len(found), idOrName)
+}

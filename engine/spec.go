@@ -1,0 +1,223 @@
+package engine
+
+import (
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/moby/sys/user"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"naru/engine/image"
+	"naru/engine/sandbox"
+	"naru/naru"
+)
+
+// specInput is all that a container's runtime spec follows from.
+type specInput struct {
+	c       Container
+	img     ocispec.ImageConfig
+	user    specs.User
+	volumes map[string]string // volume name → folder of the host
+	dir     string            // the container's own folder, with resolv.conf, hosts and hostname
+	cgroup  string
+}
+
+// runtimeSpec turns a container into an OCI runtime spec: what the user asked for, else what the image says, else
+// Docker's defaults.
+func runtimeSpec(in specInput) (*specs.Spec, error) {
+	s := sandbox.DefaultSpec()
+	args, err := processArgs(in.c, in.img)
+	if err != nil {
+		return nil, err
+	}
+	s.Process.Args = args
+	s.Process.Env = processEnv(in.c, in.img)
+	s.Process.Cwd = firstOf(in.c.Spec.WorkingDir, in.img.WorkingDir, "/")
+	s.Process.Terminal = in.c.Spec.TTY
+	s.Process.User = in.user
+	s.Root.Readonly = in.c.Spec.ReadOnly
+	s.Hostname = hostname(in.c)
+	s.Linux.CgroupsPath = in.cgroup
+	s.Linux.Resources = resources(in.c.Spec.Limits, s.Linux.Resources)
+	if in.c.Spec.HostUserNS {
+		dropUserNS(s)
+	} else {
+		m := []specs.LinuxIDMapping{{ContainerID: 0, HostID: in.c.IDBase, Size: idRange}}
+		s.Linux.UIDMappings, s.Linux.GIDMappings = m, m
+	}
+	s.Mounts = append(s.Mounts, mounts(in, s.Linux.UIDMappings)...)
+	return s, nil
+}
+
+// processArgs follows Docker: an entrypoint of the user's discards the image's command too.
+func processArgs(c Container, img ocispec.ImageConfig) ([]string, error) {
+	entrypoint, command := c.Spec.Entrypoint, c.Spec.Command
+	if len(entrypoint) == 0 {
+		entrypoint = img.Entrypoint
+		if len(command) == 0 {
+			command = img.Cmd
+		}
+	}
+	args := slices.Concat(entrypoint, command)
+	if len(args) == 0 {
+		return nil, naru.Errorf(naru.InvalidArgument, "image %s has no command: name one after the image", c.Spec.Image)
+	}
+	return args, nil
+}
+
+const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+func processEnv(c Container, img ocispec.ImageConfig) []string {
+	env := []string{defaultPath, "HOSTNAME=" + hostname(c)}
+	if c.Spec.TTY {
+		env = append(env, "TERM=xterm")
+	}
+	return mergeEnv(env, img.Env, c.Spec.Env)
+}
+
+// mergeEnv joins lists of NAME=value; a later value replaces an earlier one in its place.
+func mergeEnv(lists ...[]string) []string {
+	var out []string
+	at := map[string]int{}
+	for _, kv := range slices.Concat(lists...) {
+		name, _, _ := strings.Cut(kv, "=")
+		if i, ok := at[name]; ok {
+			out[i] = kv
+			continue
+		}
+		at[name] = len(out)
+		out = append(out, kv)
+	}
+	return out
+}
+
+func hostname(c Container) string { return firstOf(c.Spec.Hostname, c.ShortID()) }
+
+func firstOf(values ...string) string {
+	for _, v := range values {
+		if v != "" {
+			return v
+		}
+	}
+	return ""
+}
+
+func resources(l naru.Limits, r *specs.LinuxResources) *specs.LinuxResources {
+	if r == nil {
+		r = &specs.LinuxResources{}
+	}
+	if l.MemoryBytes > 0 {
+		r.Memory = &specs.LinuxMemory{Limit: &l.MemoryBytes}
+	}
+	if l.NanoCPUs > 0 {
+		// The kernel's period of 100 ms; a quota below 1 ms is refused by it.
+		period := uint64(100_000)
+		quota := max(l.NanoCPUs*int64(period)/1e9, 1000)
+		r.CPU = &specs.LinuxCPU{Period: &period, Quota: &quota}
+	}
+	if l.PIDs > 0 {
+		r.Pids = &specs.LinuxPids{Limit: &l.PIDs}
+	}
+	return r
+}
+
+func dropUserNS(s *specs.Spec) {
+	s.Linux.Namespaces = slices.DeleteFunc(s.Linux.Namespaces, func(ns specs.LinuxNamespace) bool {
+		return ns.Type == specs.UserNamespace
+	})
+}
+
+// mounts are the container's own files, then what the user asked for. Each is id-mapped like the root filesystem:
+// root in the container writes as root on the volume, and as nobody everywhere else.
+func mounts(in specInput, ids []specs.LinuxIDMapping) []specs.Mount {
+	bind := func(source, target string, options ...string) specs.Mount {
+		return specs.Mount{Type: "bind", Source: source, Destination: target, UIDMappings: ids, GIDMappings: ids,
+			Options: append([]string{"rbind", "rprivate"}, options...)}
+	}
+	var out []specs.Mount
+	for _, name := range etcFiles {
+		out = append(out, bind(filepath.Join(in.dir, name), "/etc/"+name, "nosuid", "nodev", "noexec"))
+	}
+	for _, target := range in.c.Spec.Tmpfs {
+		out = append(out, tmpfs(target))
+	}
+	for _, m := range in.c.Spec.Mounts {
+		source := m.HostPath
+		if m.Volume != "" {
+			source = in.volumes[m.Volume]
+		}
+		options := []string{"nosuid", "nodev"}
+		if m.ReadOnly {
+			options = append(options, "ro")
+		}
+		out = append(out, bind(source, m.Target, options...))
+	}
+	return out
+}
+
+// tmpfs reads Docker's --tmpfs form, "/path" or "/path:option,option".
+func tmpfs(arg string) specs.Mount {
+	target, options, _ := strings.Cut(arg, ":")
+	m := specs.Mount{Type: "tmpfs", Source: "tmpfs", Destination: target, Options: []string{"nosuid", "nodev", "noexec", "mode=1777"}}
+	if options != "" {
+		m.Options = append(m.Options, strings.Split(options, ",")...)
+	}
+	return m
+}
+
+// findUser resolves "user", "uid", "user:group" … against the passwd and group files of the root filesystem.
+func findUser(root image.Rootfs, who string) (specs.User, error) {
+	passwd, closePasswd := openInLayers(root, "etc/passwd")
+	defer closePasswd()
+	group, closeGroup := openInLayers(root, "etc/group")
+	defer closeGroup()
+	u, err := user.GetExecUser(who, nil, reader(passwd), reader(group))
+	if err != nil {
+		return specs.User{}, naru.Errorf(naru.InvalidArgument, "user %q: %w in the image's /etc/passwd and /etc/group", who, err)
+	}
+	out := specs.User{UID: uint32(u.Uid), GID: uint32(u.Gid)}
+	for _, g := range u.Sgids {
+		out.AdditionalGids = append(out.AdditionalGids, uint32(g))
+	}
+	return out, nil
+}
+
+// openInLayers opens the topmost version of a regular file, or returns nil when no layer has one. os.Root keeps an
+// image's symlinks from leading out of its layer.
+func openInLayers(root image.Rootfs, name string) (*os.File, func()) {
+	for _, layer := range append([]string{root.Upper}, root.Lower...) {
+		if f := openInLayer(layer, name); f != nil {
+			return f, func() { _ = f.Close() } // opened for reading: nothing is lost
+		}
+	}
+	return nil, func() {}
+}
+
+func openInLayer(layer, name string) *os.File {
+	dir, err := os.OpenRoot(layer)
+	if err != nil {
+		return nil
+	}
+	defer dir.Close() //nolint:errcheck // a folder, for reading
+	if st, err := dir.Stat(name); err != nil || !st.Mode().IsRegular() {
+		return nil
+	}
+	f, err := dir.OpenFile(name, os.O_RDONLY, fs.FileMode(0))
+	if err != nil {
+		return nil
+	}
+	return f
+}
+
+// reader keeps a nil file from becoming a reader that is not nil.
+func reader(f *os.File) io.Reader {
+	if f == nil {
+		return nil
+	}
+	return f
+}

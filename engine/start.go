@@ -1,0 +1,255 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"time"
+
+	"naru/engine/image"
+	"naru/engine/keeper"
+	"naru/engine/network"
+	"naru/engine/sandbox"
+	"naru/engine/sandbox/fork"
+	"naru/internal/cleanup"
+	"naru/naru"
+)
+
+// Start runs the container's process and returns when it has been executed. A container that cannot be started becomes
+// exited, with the reason in its Error.
+func (e *Engine) Start(ctx context.Context, idOrName string) error {
+	en, err := e.find(idOrName)
+	if err != nil {
+		return err
+	}
+	en.op.Lock()
+	defer en.op.Unlock()
+	c := e.snapshot(en)
+	if c.State == Running {
+		return nil
+	}
+	if err := e.begin(ctx, en, &c); err != nil {
+		return err
+	}
+	if err := e.launch(ctx, en, &c); err != nil {
+		return e.startFailed(context.WithoutCancel(ctx), en, c, err)
+	}
+	return nil
+}
+
+// begin writes down that the container starts, and where: before any process or device of it exists.
+func (e *Engine) begin(ctx context.Context, en *entry, c *Container) error {
+	if err := c.to(Starting); err != nil {
+		return err
+	}
+	c.PID, c.ExitCode, c.OOMKilled, c.Error = 0, 0, false, ""
+	c.StartedAt, c.FinishedAt = time.Time{}, time.Time{}
+	if err := e.assignAddr(ctx, en, c); err != nil {
+		return err
+	}
+	return e.save(ctx, en, *c)
+}
+
+// assignAddr picks a free address on the container's network, and takes it in memory at once.
+func (e *Engine) assignAddr(ctx context.Context, en *entry, c *Container) error {
+	if c.Spec.Network == NoNetwork {
+		return nil
+	}
+	n, err := e.EnsureNetwork(ctx, firstOf(c.Spec.Network, DefaultNetwork))
+	if err != nil {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	used := map[netip.Addr]bool{}
+	for _, other := range e.containers {
+		if other != en && other.c.State != Exited {
+			used[other.c.Addr] = true
+		}
+	}
+	addr, err := network.AllocateAddr(n, func(a netip.Addr) bool { return used[a] })
+	if err != nil {
+		return fmt.Errorf("find an address for %s: %w", c.Name, err)
+	}
+	c.Addr, en.c.Addr = addr, addr
+	return nil
+}
+
+// launch makes the sandbox, executes the process, and writes down that it runs.
+func (e *Engine) launch(ctx context.Context, en *entry, c *Container) error {
+	if err := e.checkPorts(c.ID, c.Spec.Ports); err != nil {
+		return err
+	}
+	cfg, err := e.sandboxConfig(ctx, *c)
+	if err != nil {
+		return err
+	}
+	var undo cleanup.Stack
+	defer undo.Run()
+	stdin, err := openStdin(c.Spec, &cfg)
+	if err != nil {
+		return err
+	}
+	undo.Add(func() { closeAll(stdin) })
+	defer closeAll(cfg.Files[0])
+
+	box, err := sandbox.Start(ctx, cfg, e.spawner(c.ID))
+	if err != nil {
+		return err
+	}
+	undo.Add(func() {
+		e.logFailure("end a container that was not written down", e.cleanKernel(context.WithoutCancel(ctx), c.ID))
+	})
+	c.PID, c.StartedAt = box.PID, time.Now().UTC()
+	if err := c.to(Running); err != nil {
+		return err
+	}
+	if err := e.save(context.WithoutCancel(ctx), en, *c); err != nil {
+		return err
+	}
+	undo.Release()
+	e.running(en, box, stdin)
+	return e.applyChange(ctx)
+}
+
+// running notes what only memory knows of a container that runs, and watches for its exit.
+func (e *Engine) running(en *entry, box *sandbox.Sandbox, stdin *os.File) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	en.done, en.pidfd, en.stdin = make(chan struct{}), box.PidFD, stdin
+	if box.Console != nil {
+		en.tty = newConsole(box.Console, e.logDir(en.c.ID), e.log)
+	}
+	e.watchExit(en)
+}
+
+func (e *Engine) sandboxConfig(ctx context.Context, c Container) (sandbox.Config, error) {
+	root, err := e.cfg.Images.Prepare(ctx, c.ID, c.Image)
+	if err != nil {
+		return sandbox.Config{}, fmt.Errorf("find its root filesystem: %w", err)
+	}
+	img, err := e.cfg.Images.Get(ctx, string(c.Image))
+	if err != nil {
+		return sandbox.Config{}, err
+	}
+	in := specInput{c: c, img: img.Config, dir: e.containerDir(c.ID), cgroup: e.cgroup(c.ID)}
+	if in.user, err = findUser(root, firstOf(c.Spec.User, img.Config.User, "0:0")); err != nil {
+		return sandbox.Config{}, err
+	}
+	if in.volumes, err = e.ensureVolumes(c); err != nil {
+		return sandbox.Config{}, err
+	}
+	n := e.networkOf(c)
+	if err := writeEtc(in.dir, c, n.Gateway); err != nil {
+		return sandbox.Config{}, err
+	}
+	spec, err := runtimeSpec(in)
+	if err != nil {
+		return sandbox.Config{}, err
+	}
+	cfg := sandbox.Config{ID: c.ID, Spec: spec, Rootfs: sandboxRootfs(root), CgroupPath: in.cgroup, Console: c.Spec.TTY, Init: c.Spec.Init}
+	if c.Addr.IsValid() {
+		cfg.Attach = func(ctx context.Context, netns *os.File) error {
+			return e.net.Attach(ctx, n, network.Endpoint{ID: c.ID, Addr: c.Addr, NetNS: netns})
+		}
+	}
+	return cfg, nil
+}
+
+func sandboxRootfs(r image.Rootfs) sandbox.Rootfs {
+	return sandbox.Rootfs{Lower: r.Lower, Upper: r.Upper, Work: r.Work}
+}
+
+func (e *Engine) ensureVolumes(c Container) (map[string]string, error) {
+	out := map[string]string{}
+	for _, m := range c.Spec.Mounts {
+		if m.Volume == "" {
+			if _, err := os.Stat(m.HostPath); err != nil {
+				return nil, naru.Errorf(naru.InvalidArgument, "mount on %s: %w", m.Target, err)
+			}
+			continue
+		}
+		path, err := e.volumes.Ensure(m.Volume)
+		if err != nil {
+			return nil, err
+		}
+		out[m.Volume] = path
+	}
+	return out, nil
+}
+
+// openStdin gives the process a pipe to read from when someone may attach to it.
+func openStdin(spec ContainerSpec, cfg *sandbox.Config) (*os.File, error) {
+	if !spec.OpenStdin || spec.TTY {
+		return nil, nil
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("make a pipe for standard input: %w", err)
+	}
+	cfg.Files[0] = r
+	return w, nil
+}
+
+// spawner starts the container's process as a child of the keeper, which keeps its output in the container's log.
+func (e *Engine) spawner(id string) sandbox.Spawner {
+	return spawnFunc(func(ctx context.Context, _ string, cmd fork.Cmd) (fork.Process, error) {
+		return e.cfg.Keeper.Spawn(ctx, id, cmd, keeper.Output{LogDir: e.logDir(id)})
+	})
+}
+
+type spawnFunc func(ctx context.Context, id string, cmd fork.Cmd) (fork.Process, error)
+
+func (f spawnFunc) Spawn(ctx context.Context, id string, cmd fork.Cmd) (fork.Process, error) {
+	return f(ctx, id, cmd)
+}
+
+// startFailed cleans up after a start that failed, writes the reason down, and returns it.
+func (e *Engine) startFailed(ctx context.Context, en *entry, c Container, cause error) error {
+	cause = fmt.Errorf("start container %s: %w", c.Name, cause)
+	if e.snapshot(en).State == Running {
+		return cause // it runs; what failed came after
+	}
+	return errors.Join(cause, e.settleFailedStart(ctx, en, c, cause))
+}
+
+// settleFailedStart removes what a start left in the kernel and writes the container down as exited.
+func (e *Engine) settleFailedStart(ctx context.Context, en *entry, c Container, cause error) error {
+	err := e.cleanKernel(ctx, c.ID)
+	c.State, c.PID, c.Error, c.ExitCode, c.FinishedAt = Exited, 0, cause.Error(), startExitCode(cause), time.Now().UTC()
+	return errors.Join(err, e.save(ctx, en, c), e.forgetChild(ctx, c.ID))
+}
+
+// forgetChild lets the keeper forget a process that ended in a start that failed, when it got as far as a process.
+func (e *Engine) forgetChild(ctx context.Context, id string) error {
+	children, err := e.children(ctx)
+	if err != nil {
+		return err
+	}
+	if child, ok := children[id]; ok {
+		return e.endChild(ctx, child)
+	}
+	return nil
+}
+
+// startExitCode is what a shell, and docker, would report: 127 for a program that is not there, 126 for one that
+// cannot be executed, 125 for a container that could not be made.
+func startExitCode(err error) int {
+	switch {
+	case errors.Is(err, sandbox.ErrProgramNotFound):
+		return 127
+	case errors.Is(err, sandbox.ErrProgramNotExecutable):
+		return 126
+	}
+	return 125
+}
+
+func closeAll(files ...*os.File) {
+	for _, f := range files {
+		if f != nil {
+			_ = f.Close() // an end of a pipe: nothing can be lost
+		}
+	}
+}

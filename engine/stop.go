@@ -1,0 +1,136 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"naru/naru"
+)
+
+// Stop asks the container's process to end, with its stop signal, and kills it when it still runs after its grace (or
+// after grace, when that is not zero). It returns when the exit is written down; stopping what does not run is no
+// error.
+func (e *Engine) Stop(ctx context.Context, idOrName string, grace time.Duration) error {
+	en, err := e.find(idOrName)
+	if err != nil {
+		return err
+	}
+	c := e.snapshot(en)
+	if c.State != Running {
+		return nil
+	}
+	sig, err := e.stopSignal(ctx, c)
+	if err != nil {
+		return err
+	}
+	if err := e.signal(en, sig); err != nil {
+		return err
+	}
+	if e.waitDone(ctx, en, graceOf(c, grace)) {
+		return nil
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("stop container %s: %w", c.Name, err)
+	}
+	if err := e.signal(en, unix.SIGKILL); err != nil {
+		return err
+	}
+	_, err = e.Wait(ctx, c.ID)
+	if naru.CodeOf(err) == naru.NotFound {
+		return nil // it was to be removed on exit
+	}
+	return err
+}
+
+func graceOf(c Container, asked time.Duration) time.Duration {
+	switch {
+	case asked != 0:
+		return asked
+	case c.Spec.StopGrace != 0:
+		return c.Spec.StopGrace
+	}
+	return naru.DefaultStopGrace
+}
+
+// waitDone reports whether the container's run ended within d.
+func (e *Engine) waitDone(ctx context.Context, en *entry, d time.Duration) bool {
+	e.mu.Lock()
+	done := en.done
+	e.mu.Unlock()
+	if done == nil {
+		return true
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-done:
+		return true
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// Kill sends a signal to the container's process 1: a name with or without SIG, or a number.
+func (e *Engine) Kill(ctx context.Context, idOrName, signal string) error {
+	en, err := e.find(idOrName)
+	if err != nil {
+		return err
+	}
+	sig, err := ParseSignal(signal)
+	if err != nil {
+		return err
+	}
+	if c := e.snapshot(en); c.State != Running {
+		return naru.Errorf(naru.FailedPrecondition, "container %s is %s, not running: there is nothing to signal", c.Name, c.State)
+	}
+	return e.signal(en, sig)
+}
+
+// signal goes through the pidfd, which cannot mean another process that got the same pid later.
+func (e *Engine) signal(en *entry, sig syscall.Signal) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if en.pidfd == nil {
+		return nil // it has just exited
+	}
+	err := unix.PidfdSendSignal(int(en.pidfd.Fd()), sig, nil, 0)
+	if err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("send %v to container %s: %w", sig, en.c.Name, err)
+	}
+	return nil
+}
+
+func (e *Engine) stopSignal(ctx context.Context, c Container) (syscall.Signal, error) {
+	name := c.Spec.StopSignal
+	if name == "" {
+		img, err := e.cfg.Images.Get(ctx, string(c.Image))
+		if err != nil {
+			return 0, fmt.Errorf("look for the stop signal of %s: %w", c.Name, err)
+		}
+		name = firstOf(img.Config.StopSignal, "SIGTERM")
+	}
+	return ParseSignal(name)
+}
+
+// ParseSignal reads "SIGTERM", "term" or "15".
+func ParseSignal(s string) (syscall.Signal, error) {
+	var n int
+	if _, err := fmt.Sscanf(s, "%d", &n); err == nil && n > 0 && n <= 64 {
+		return syscall.Signal(n), nil
+	}
+	name := strings.ToUpper(s)
+	if !strings.HasPrefix(name, "SIG") {
+		name = "SIG" + name
+	}
+	if sig := unix.SignalNum(name); sig != 0 {
+		return sig, nil
+	}
+	return 0, naru.Errorf(naru.InvalidArgument, "signal %q: use a name like SIGTERM or a number from 1 to 64", s)
+}
