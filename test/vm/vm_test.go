@@ -1,0 +1,80 @@
+// Package vm runs tests of the engine, and a few end-to-end ones, in a virtual machine: on another kernel than this
+// machine's (Debian's cloud kernel), and with cgroup v2 in every controller. It receives compiled test programs, puts
+// them with busybox on a small disk, boots it in qemu and reads the results from the serial console; each test in the
+// guest becomes a subtest here. It runs as `make test-vm`.
+package vm
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"testing"
+	"time"
+
+	"naru/internal/testkit"
+)
+
+// suites are what runs in the guest, in this order: add a package here.
+var suites = []suite{
+	{pkg: "store"},
+}
+
+// bootTimeout bounds a whole run: the boot takes seconds, and the tests some minutes on a machine that is emulated.
+const bootTimeout = 15 * time.Minute
+
+func TestInVM(t *testing.T) {
+	if os.Getenv("NARU_VM") == "" {
+		t.Skip("takes minutes: run make test-vm")
+	}
+	if runtime.GOARCH != "amd64" {
+		t.Skip("needs an amd64 machine: the lane boots an amd64 kernel")
+	}
+	testkit.RequireCommand(t, "qemu-system-x86_64")
+	testkit.RequireCommand(t, "mke2fs")
+	kernel := findKernel(t)
+
+	disk := filepath.Join(t.TempDir(), "disk")
+	buildDisk(t, disk, kernel, suites)
+	console, err := boot(t.Context(), kernel.image, disk)
+	results := parse(console)
+	for _, s := range suites {
+		t.Run(s.name(), func(t *testing.T) { results.report(t, s.name()) })
+	}
+	if err != nil || t.Failed() {
+		t.Errorf("the guest's console: %v\n%s", err, tail(console, 200))
+	}
+}
+
+// boot runs the machine until it turns itself off, and returns what it wrote to its serial console.
+func boot(ctx context.Context, kernel, disk string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, bootTimeout)
+	defer cancel()
+	var console bytes.Buffer
+	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", "-machine", "q35", "-accel", accelerator(), "-cpu", "max",
+		"-smp", "2", "-m", "2048", "-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio",
+		"-drive", "if=none,id=disk,format=raw,cache=unsafe,file="+disk, "-device", "nvme,drive=disk,serial=naru",
+		"-kernel", kernel, "-append", "console=ttyS0 root=/dev/nvme0n1 rw init=/init panic=-1 loglevel=4")
+	cmd.Stdout, cmd.Stderr = &console, &console
+	err := cmd.Run()
+	if ctx.Err() != nil {
+		err = errors.Join(err, errors.New("the guest did not turn itself off in time"))
+	}
+	return console.Bytes(), err
+}
+
+// accelerator is emulation unless asked otherwise: KVM inside another virtual machine is often there and broken.
+func accelerator() string {
+	if accel := os.Getenv("NARU_VM_ACCEL"); accel != "" {
+		return accel
+	}
+	return "tcg,thread=multi"
+}
+
+func tail(text []byte, lines int) []byte {
+	all := bytes.SplitAfter(text, []byte("\n"))
+	return bytes.Join(all[max(0, len(all)-lines):], nil)
+}
