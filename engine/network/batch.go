@@ -1,0 +1,117 @@
+package network
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/google/nftables"
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// batch gathers the messages that make one table, to be sent at once. The first error stays and is told by send.
+type batch struct {
+	conn  *nftables.Conn
+	table *nftables.Table
+	sets  uint32
+	size  int // messages so far, each of which the kernel acknowledges
+	err   error
+}
+
+// Buffers for a whole batch: the kernel takes it in one piece and answers each message before we read the first.
+const (
+	bytesPerMessage = 2048 // what the buffers account for a message or an acknowledgement, with room
+	elementsAtOnce  = 256  // elements of a set in one message: an attribute is at most 64 KiB long
+)
+
+// newBatch begins a batch that replaces the daemon's table: adding it first makes deleting it always right.
+func newBatch(tag string) (*batch, error) {
+	b := &batch{table: &nftables.Table{Name: tableName(tag), Family: nftables.TableFamilyINet}}
+	conn, err := nftables.New(nftables.WithSockOptions(b.growBuffers))
+	if err != nil {
+		return nil, fmt.Errorf("open nftables: %w", err)
+	}
+	b.conn = conn
+	b.conn.AddTable(b.table)
+	b.conn.DelTable(b.table)
+	b.size = 2
+	return b, nil
+}
+
+func (b *batch) growBuffers(c *netlink.Conn) error {
+	return errors.Join(c.SetReadBuffer(b.size*bytesPerMessage), c.SetWriteBuffer(b.size*bytesPerMessage))
+}
+
+// addTable adds the table anew, empty.
+func (b *batch) addTable() {
+	b.conn.AddTable(b.table)
+	b.size++
+}
+
+func (b *batch) base(name string, t nftables.ChainType, hook *nftables.ChainHook, p *nftables.ChainPriority) *nftables.Chain {
+	b.size++
+	return b.conn.AddChain(&nftables.Chain{Name: name, Table: b.table, Type: t, Hooknum: hook, Priority: p})
+}
+
+func (b *batch) chain(name string) *nftables.Chain {
+	b.size++
+	return b.conn.AddChain(&nftables.Chain{Name: name, Table: b.table})
+}
+
+func (b *batch) rule(c *nftables.Chain, matches ...match) {
+	r := &nftables.Rule{Table: b.table, Chain: c}
+	for _, m := range matches {
+		r.Exprs = append(r.Exprs, m...)
+	}
+	b.conn.AddRule(r)
+	b.size++
+}
+
+// set adds a set. It gets its number here and not from the library, whose counter is shared without a lock.
+func (b *batch) set(s nftables.Set, elements []nftables.SetElement) *nftables.Set {
+	b.sets++
+	s.ID, s.Table = b.sets, b.table
+	if s.Anonymous {
+		s.Name = "__map%d"
+	}
+	first := elements[:min(len(elements), elementsAtOnce)]
+	b.keep(b.conn.AddSet(&s, first))
+	b.size += 2
+	for rest := elements[len(first):]; len(rest) > 0; {
+		n := min(len(rest), elementsAtOnce)
+		b.keep(b.conn.SetAddElements(&s, rest[:n]))
+		b.size++
+		rest = rest[n:]
+	}
+	return &s
+}
+
+func (b *batch) keep(err error) {
+	if b.err == nil {
+		b.err = err
+	}
+}
+
+// send carries the batch out, all of it or nothing.
+func (b *batch) send(ctx context.Context) error {
+	if err := errors.Join(b.err, ctx.Err()); err != nil {
+		return fmt.Errorf("write table %s: %w", b.table.Name, err)
+	}
+	if err := b.conn.Flush(); err != nil {
+		return fmt.Errorf("replace table %s: %w", b.table.Name, explain(err))
+	}
+	return nil
+}
+
+// explain says what a kernel that lacks something means by its answer.
+func explain(err error) error {
+	switch {
+	case errors.Is(err, unix.EPROTONOSUPPORT), errors.Is(err, unix.EAFNOSUPPORT):
+		return fmt.Errorf("this kernel has no nftables (CONFIG_NF_TABLES, CONFIG_NF_TABLES_INET): %w", err)
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.EOPNOTSUPP):
+		return fmt.Errorf("this kernel lacks a part of nftables "+
+			"(needed: NF_TABLES_INET, NFT_NAT, NFT_MASQ, NFT_CT, NFT_FIB_INET, NFT_NUMGEN; Linux 5.10 or later): %w", err)
+	}
+	return err
+}

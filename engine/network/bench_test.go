@@ -1,0 +1,49 @@
+package network
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+)
+
+// BenchmarkAttach measures joining a container to a network, until its first connection to a neighbour stands.
+func BenchmarkAttach(b *testing.B) {
+	m := newHost(b)
+	n := testNetwork(1)
+	must(b, m.Apply(b.Context(), State{Networks: []Network{n}}))
+	first := attach(b, m, n, 2)
+	serve(b, first.ns, "first", 80)
+	var joined, pairs, connected []time.Duration
+	for b.Loop() {
+		b.StopTimer()
+		ns := newNetNS(b)
+		e := Endpoint{ID: fmt.Sprint("bench-", b.N, "-", len(joined)), Addr: netip.AddrFrom4([4]byte{10, 199, 1, 9}), NetNS: ns}
+		bridge, _ := m.bridgeIndex(n.Bridge)
+		b.StartTimer()
+		start := time.Now()
+		must(b, m.createPair(bridge, e))
+		pair := time.Now()
+		must(b, configureInside(n, e))
+		end := time.Now()
+		b.StopTimer()
+		if _, err := askFrom(ns, "tcp", at(first.addr, 80), nil, 5*time.Second); err != nil {
+			b.Error(err)
+		}
+		pairs, joined = append(pairs, pair.Sub(start)), append(joined, end.Sub(start))
+		connected = append(connected, time.Since(end))
+		must(b, deleteLink(m.vethName(e.ID)))
+		b.StartTimer()
+	}
+	b.ReportMetric(us(pairs, 0.5), "pair-µs")
+	b.ReportMetric(us(joined, 0.5), "median-µs")
+	b.ReportMetric(us(joined, 0.95), "p95-µs")
+	b.ReportMetric(us(connected, 0.5), "connected-µs")
+	b.ReportMetric(us(connected, 1), "connected-worst-µs")
+}
+
+func us(all []time.Duration, quantile float64) float64 {
+	slices.Sort(all)
+	return float64(all[int(quantile*float64(len(all)-1))].Microseconds())
+}

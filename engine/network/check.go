@@ -1,0 +1,104 @@
+package network
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"naru/naru"
+)
+
+// check finds what Apply could not carry out, before anything is changed.
+func (s State) check(tag string) error {
+	for i, n := range s.Networks {
+		if err := n.check(tag); err != nil {
+			return err
+		}
+		for _, other := range s.Networks[:i] {
+			if n.Subnet.Overlaps(other.Subnet) {
+				return naru.Errorf(naru.Conflict, "networks %s (%s) and %s (%s) overlap", other.Name, other.Subnet, n.Name, n.Subnet)
+			}
+			if n.Bridge == other.Bridge {
+				return fmt.Errorf("networks %s and %s have the same bridge %s", other.Name, n.Name, n.Bridge)
+			}
+		}
+	}
+	return s.checkPublications()
+}
+
+func (n Network) check(tag string) error {
+	switch {
+	case !strings.HasPrefix(n.Bridge, bridgePrefix(tag)) || len(n.Bridge) > 15:
+		return fmt.Errorf("network %s: bridge name %q must begin with %q and have at most 15 characters", n.Name, n.Bridge, bridgePrefix(tag))
+	case !n.Subnet.Addr().Is4() || n.Subnet != n.Subnet.Masked():
+		return naru.Errorf(naru.InvalidArgument, "network %s: %s is not an IPv4 subnet", n.Name, n.Subnet)
+	case !n.Subnet.Contains(n.Gateway):
+		return naru.Errorf(naru.InvalidArgument, "network %s: gateway %s is outside of %s", n.Name, n.Gateway, n.Subnet)
+	}
+	return nil
+}
+
+func (s State) checkPublications() error {
+	seen := map[portKey]bool{}
+	for _, n := range s.Networks {
+		seen[portKey{n.Gateway, "tcp", 53}] = true // names are resolved there
+		seen[portKey{n.Gateway, "udp", 53}] = true
+	}
+	for _, p := range s.Publications {
+		if err := p.check(); err != nil {
+			return err
+		}
+		if seen[p.key()] {
+			return naru.Errorf(naru.Conflict, "port %s is published twice", p.key())
+		}
+		seen[p.key()] = true
+	}
+	return nil
+}
+
+func (p Publication) check() error {
+	switch {
+	case p.Protocol != "tcp" && p.Protocol != "udp":
+		return naru.Errorf(naru.Unimplemented, "published port %d/%s: only tcp and udp can be published", p.HostPort, p.Protocol)
+	case p.HostPort == 0:
+		return naru.Errorf(naru.InvalidArgument, "published port 0/%s: a port from 1 to 65535 is needed", p.Protocol)
+	case p.HostIP.IsValid() && !p.HostIP.Is4():
+		return naru.Errorf(naru.Unimplemented, "published port %s: only IPv4 addresses can be published yet", p.key())
+	}
+	for _, b := range p.Backends {
+		if !b.Addr().Is4() || b.Port() == 0 {
+			return fmt.Errorf("published port %s: backend %s is not an IPv4 address and port", p.key(), b)
+		}
+	}
+	return nil
+}
+
+// portKey tells published ports apart. The zero Addr stands for every address.
+type portKey struct {
+	ip       netip.Addr
+	protocol string
+	port     uint16
+}
+
+func (p Publication) key() portKey {
+	if p.HostIP.IsUnspecified() {
+		return portKey{netip.Addr{}, p.Protocol, p.HostPort}
+	}
+	return portKey{p.HostIP, p.Protocol, p.HostPort}
+}
+
+// String is the key as people write it: 127.0.0.1:8080/tcp, or 8080/tcp for every address.
+func (k portKey) String() string {
+	if !k.ip.IsValid() {
+		return fmt.Sprintf("%d/%s", k.port, k.protocol)
+	}
+	return fmt.Sprintf("%s/%s", netip.AddrPortFrom(k.ip, k.port), k.protocol)
+}
+
+// chain names the key's chain: nft's own grammar must be able to read it back.
+func (k portKey) chain() string {
+	if !k.ip.IsValid() {
+		return fmt.Sprintf("%s-%d", k.protocol, k.port)
+	}
+	return fmt.Sprintf("%s-%s-%d", k.protocol, k.ip, k.port)
+}

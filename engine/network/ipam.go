@@ -1,0 +1,68 @@
+package network
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+
+	"naru/naru"
+)
+
+// AllocateSubnet returns the first subnet of the given size in the pool that overlaps none of the used ones.
+func AllocateSubnet(pool netip.Prefix, bits int, used []netip.Prefix) (netip.Prefix, error) {
+	pool = pool.Masked()
+	if !pool.IsValid() || !pool.Addr().Is4() || bits < pool.Bits() || bits > 30 {
+		return netip.Prefix{}, fmt.Errorf("allocate subnet: no IPv4 subnets of /%d for containers in %s", bits, pool)
+	}
+	candidate := netip.PrefixFrom(pool.Addr(), bits)
+	for pool.Contains(candidate.Addr()) {
+		other, taken := overlapping(candidate, used)
+		if !taken {
+			return candidate, nil
+		}
+		next := lastAddr(wider(candidate, other)).Next()
+		if !next.IsValid() {
+			break
+		}
+		candidate = netip.PrefixFrom(next, bits)
+	}
+	return netip.Prefix{}, naru.Errorf(naru.FailedPrecondition, "no subnet of /%d is free in %s: remove networks that are not needed", bits, pool)
+}
+
+func overlapping(p netip.Prefix, used []netip.Prefix) (netip.Prefix, bool) {
+	for _, u := range used {
+		if u.Addr().Is4() && u.Overlaps(p) {
+			return u.Masked(), true
+		}
+	}
+	return netip.Prefix{}, false
+}
+
+// wider is the larger of two subnets that overlap: one lies in the other.
+func wider(a, b netip.Prefix) netip.Prefix {
+	if a.Bits() < b.Bits() {
+		return a
+	}
+	return b
+}
+
+// AllocateAddr returns the first address of the network that a container can have and that is not used.
+func AllocateAddr(n Network, used func(netip.Addr) bool) (netip.Addr, error) {
+	last := lastAddr(n.Subnet) // the broadcast address
+	for a := n.Subnet.Masked().Addr().Next(); a.IsValid() && a.Less(last); a = a.Next() {
+		if a != n.Gateway && !used(a) {
+			return a, nil
+		}
+	}
+	return netip.Addr{}, naru.Errorf(naru.FailedPrecondition, "network %s is full: no address is free in %s", n.Name, n.Subnet)
+}
+
+// Gateway is the address that the host has in a subnet: the first.
+func Gateway(subnet netip.Prefix) netip.Addr { return subnet.Masked().Addr().Next() }
+
+// lastAddr is the highest address of an IPv4 subnet.
+func lastAddr(p netip.Prefix) netip.Addr {
+	b := p.Masked().Addr().As4()
+	last := binary.BigEndian.Uint32(b[:]) | uint32(uint64(1)<<(32-p.Bits())-1)
+	return netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, last)))
+}

@@ -1,0 +1,106 @@
+// Package network joins containers to each other, to the host and to the world. It receives the networks and published
+// ports that should exist and the network namespaces of starting containers, owns the bridges, veth pairs and the one
+// nftables table that carry the tag of this daemon, and hands on packets: nothing else, and no process of its own.
+//
+// A network is a bridge. All that packets may and may not do stands in one table, `naru-TAG`, replaced as a whole in
+// one atomic netlink batch, so that no packet meets half of a change. The table has only base chains of its own and
+// accepts nothing on behalf of others: what the host's firewall drops stays dropped.
+//
+// IPv4 only for now. The table's family is inet, and the rules about who may talk to whom already hold for both.
+package network
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"sync"
+)
+
+// Network is a bridge and the subnet behind it.
+type Network struct {
+	Name     string
+	Bridge   string // the interface's name, from BridgeName
+	Subnet   netip.Prefix
+	Gateway  netip.Addr // the host's address on the bridge
+	Internal bool       // no way out: its containers reach each other and the host only
+}
+
+// Publication is a port of the host that leads to containers, new connections taking turns among the Backends.
+type Publication struct {
+	HostIP   netip.Addr // zero or 0.0.0.0: every address of the host
+	HostPort uint16
+	Protocol string // "tcp" or "udp"
+	Backends []netip.AddrPort
+}
+
+// State is all that should exist, as given to Apply.
+type State struct {
+	Networks     []Network
+	Publications []Publication
+}
+
+// Endpoint is one container's place on a network.
+type Endpoint struct {
+	ID    string
+	Addr  netip.Addr
+	NetNS *os.File // the container's network namespace
+}
+
+// Config is what a Manager is told once.
+type Config struct {
+	Tag string       // 4 characters, distinct per daemon: it is in the name of all that the daemon makes in the kernel
+	Log *slog.Logger // nil: silence
+}
+
+// Manager keeps one daemon's part of the host's network as it should be. Its methods act in the network namespace of
+// the calling thread, and may be called from several goroutines.
+type Manager struct {
+	tag string
+	log *slog.Logger
+
+	apply sync.Mutex // one change of the table at a time
+
+	mu        sync.Mutex
+	state     State                 // what Apply last achieved
+	bridges   map[string]int        // interface index by bridge name
+	endpoints map[string]netip.Addr // attached or adopted, by ID
+	served    map[netip.Addr]bool   // addresses that a published port has led to
+}
+
+// New returns a Manager that has not touched the kernel.
+func New(c Config) *Manager {
+	log := c.Log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &Manager{
+		tag:       c.Tag,
+		log:       log,
+		bridges:   map[string]int{},
+		endpoints: map[string]netip.Addr{},
+		served:    map[netip.Addr]bool{},
+	}
+}
+
+// BridgeName names the bridge of the n-th network of a daemon, within the kernel's 15 characters.
+func BridgeName(tag string, n int) string { return fmt.Sprintf("%s%d", bridgePrefix(tag), n) }
+
+func bridgePrefix(tag string) string { return "nr" + tag + "-" }
+func vethPrefix(tag string) string   { return "nv" + tag + "-" }
+func tableName(tag string) string    { return "naru-" + tag }
+
+// known returns the last applied state and the index of a bridge in it.
+func (m *Manager) bridgeIndex(name string) (int, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	index, ok := m.bridges[name]
+	return index, ok
+}
+
+// Adopt tells of an endpoint that an earlier process of this daemon attached, so that Leftovers does not name it.
+func (m *Manager) Adopt(id string, addr netip.Addr) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.endpoints[id] = addr
+}

@@ -1,0 +1,168 @@
+package network
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/google/nftables"
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+)
+
+// Detach removes a container's place: its veth pair and, when a published port led to it, the connections that conntrack
+// still remembers, which would otherwise go on to whoever gets the address next. What is gone already is fine.
+func (m *Manager) Detach(ctx context.Context, id string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	addr := m.endpoints[id]
+	served := m.served[addr]
+	m.mu.Unlock()
+	if err := deleteLink(m.vethName(id)); err != nil {
+		return fmt.Errorf("detach %s: %w", id, err)
+	}
+	if served {
+		if err := deleteFlows(flowsTo(addr)); err != nil {
+			return fmt.Errorf("detach %s: %w", id, err)
+		}
+	}
+	m.forget(id, addr)
+	return nil
+}
+
+func (m *Manager) forget(id string, addr netip.Addr) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.endpoints, id)
+	leads := func(p Publication) bool {
+		return slices.ContainsFunc(p.Backends, func(b netip.AddrPort) bool { return b.Addr() == addr })
+	}
+	if !slices.ContainsFunc(m.state.Publications, leads) {
+		delete(m.served, addr)
+	}
+}
+
+// RemoveAll takes everything of this daemon's tag out of the kernel. Forwarding stays as it is: others may need it now.
+func (m *Manager) RemoveAll(ctx context.Context) error {
+	m.apply.Lock()
+	defer m.apply.Unlock()
+	b, err := newBatch(m.tag)
+	if err != nil {
+		return fmt.Errorf("remove networks: %w", err)
+	}
+	if err := b.send(ctx); err != nil {
+		return fmt.Errorf("remove networks: %w", err)
+	}
+	if err := m.removeLinks(); err != nil {
+		return fmt.Errorf("remove networks: %w", err)
+	}
+	m.remember(State{}, map[string]int{})
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	clear(m.endpoints)
+	clear(m.served)
+	return nil
+}
+
+func (m *Manager) removeLinks() error {
+	veths, err := linksOf("veth", vethPrefix(m.tag))
+	if err != nil {
+		return err
+	}
+	bridges, err := m.presentBridges()
+	if err != nil {
+		return err
+	}
+	return errors.Join(deleteLinks(veths), deleteLinks(bridges))
+}
+
+// deleteLink removes an interface; that it is gone already is fine.
+func deleteLink(name string) error {
+	c, err := openConversation()
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	err = c.say(newRequest("delete interface "+name, unix.RTM_DELLINK, 0,
+		nl.NewIfInfomsg(unix.AF_UNSPEC), nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name))))
+	if errors.Is(err, unix.ENODEV) {
+		return nil
+	}
+	return err
+}
+
+// Leftovers names what carries this daemon's tag in the kernel and should not be there: bridges that the state last
+// applied does not have, veth ends of containers that were neither attached nor adopted, the table when nothing was
+// applied.
+func (m *Manager) Leftovers(ctx context.Context) ([]string, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	bridges, err := m.presentBridges()
+	if err != nil {
+		return nil, err
+	}
+	veths, err := linksOf("veth", vethPrefix(m.tag))
+	if err != nil {
+		return nil, err
+	}
+	table, err := m.hasTable()
+	if err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	found := append(m.strangeBridges(bridges), m.strangeVeths(veths)...)
+	if table && len(m.bridges) == 0 && len(m.state.Publications) == 0 {
+		found = append(found, "nftables table inet "+tableName(m.tag))
+	}
+	slices.Sort(found)
+	return found, nil
+}
+
+func (m *Manager) strangeBridges(present map[string]netlink.Link) []string {
+	var found []string
+	for name := range present {
+		if _, known := m.bridges[name]; !known {
+			found = append(found, "bridge "+name)
+		}
+	}
+	return found
+}
+
+func (m *Manager) strangeVeths(present map[string]netlink.Link) []string {
+	known := map[string]bool{}
+	for id := range m.endpoints {
+		known[m.vethName(id)] = true
+	}
+	var found []string
+	for name, link := range present {
+		if known[name] {
+			continue
+		}
+		text := "veth " + name
+		if addr, id, ok := parseAlias(link.Attrs().Alias); ok {
+			text += fmt.Sprintf(" of %s (%s)", id, addr)
+		}
+		found = append(found, text)
+	}
+	return found
+}
+
+func (m *Manager) hasTable() (bool, error) {
+	conn, err := nftables.New()
+	if err != nil {
+		return false, fmt.Errorf("open nftables: %w", err)
+	}
+	tables, err := conn.ListTablesOfFamily(nftables.TableFamilyINet)
+	if err != nil {
+		return false, fmt.Errorf("list nftables: %w", explain(err))
+	}
+	return slices.ContainsFunc(tables, func(t *nftables.Table) bool { return strings.EqualFold(t.Name, tableName(m.tag)) }), nil
+}

@@ -1,0 +1,165 @@
+package network
+
+import (
+	"net/netip"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+)
+
+// The whole table, as it is for the state in testdata/full.nft:
+//
+//	guard        loopback addresses do not come out of a bridge, although route_localnet is on there
+//	prerouting   what comes to a published port goes to its backends …
+//	output       … also from the host itself
+//	forward      who may talk to whom; what is not known to be fine and leads into a bridge is dropped
+//	postrouting  what leaves a network by the host does so under an address of the host
+
+// ruleset writes the table for a state into a batch. It is pure: the batch is sent by replaceTable.
+type ruleset struct {
+	*batch
+	bridges  *nftables.Set // names of all bridges
+	internal *nftables.Set // those of internal networks
+	same     *nftables.Set // pairs of a bridge and itself
+	exact    *nftables.Set // address, protocol, port → chain of the publication
+	anywhere *nftables.Set // protocol, port → chain of the publication
+}
+
+// writeRuleset is the table of a state.
+func writeRuleset(b *batch, s State) {
+	r := &ruleset{batch: b}
+	r.addSets(s.Networks)
+	r.addGuard()
+	r.addForward()
+	r.addPostrouting(s.Networks)
+	r.addPublications(s)
+}
+
+func (r *ruleset) addSets(networks []Network) {
+	var bridges, internal, same []nftables.SetElement
+	for _, n := range networks {
+		name := ifname(n.Bridge)
+		bridges = append(bridges, nftables.SetElement{Key: name})
+		same = append(same, nftables.SetElement{Key: append(ifname(n.Bridge), name...)})
+		if n.Internal {
+			internal = append(internal, nftables.SetElement{Key: name})
+		}
+	}
+	pair := nftables.MustConcatSetType(nftables.TypeIFName, nftables.TypeIFName)
+	r.bridges = r.set(nftables.Set{Name: "bridges", KeyType: nftables.TypeIFName}, bridges)
+	r.internal = r.set(nftables.Set{Name: "internal", KeyType: nftables.TypeIFName}, internal)
+	r.same = r.set(nftables.Set{Name: "same", KeyType: pair, Concatenation: true}, same)
+}
+
+// addGuard drops what route_localnet would let in: with it on, a container could speak to services that listen on the
+// host's 127.0.0.1. Replies to the host's own connections still carry the gateway's address here, before conntrack.
+func (r *ruleset) addGuard() {
+	c := r.base("guard", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, nftables.ChainPriorityRaw)
+	r.rule(c, ipv4(), daddrIn(loopback), iifIn(r.bridges), drop())
+	r.rule(c, ipv4(), saddrIn(loopback), iifIn(r.bridges), drop())
+}
+
+// addForward says who may talk to whom. Only the first packet of a connection gets past the first rule.
+func (r *ruleset) addForward() {
+	c := r.base("forward", nftables.ChainTypeFilter, nftables.ChainHookForward, nftables.ChainPriorityFilter)
+	r.rule(c, ctState(expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED), accept())
+	r.rule(c, iifOifIn(r.same), accept())
+	r.rule(c, iifIn(r.internal), drop()) // no way out
+	r.rule(c, ctDNATed(), accept())      // a published port is a way in
+	r.rule(c, oifIn(r.bridges), drop())  // there is no other: not from another network, nor past the published ports
+}
+
+// addPostrouting gives packets that leave a network an address that the other side can answer to.
+func (r *ruleset) addPostrouting(networks []Network) {
+	c := r.base("postrouting", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource)
+	// The host to a port that it publishes on 127.0.0.1: the container could not answer to that address.
+	r.rule(c, ipv4(), saddrIn(loopback), oifIn(r.bridges), masquerade())
+	// An internal network has no default route, so a published port's client must seem to be the gateway.
+	r.rule(c, oifIn(r.internal), ctDNATed(), masquerade())
+	for _, n := range networks {
+		r.rule(c, ipv4(), saddrIn(n.Subnet), oifIsNot(n.Bridge), masquerade())
+		// Hairpin: a container to a published port whose backend is its neighbour. The answer must come back by here.
+		r.rule(c, ipv4(), saddrIn(n.Subnet), oifIs(n.Bridge), ctDNATed(), masquerade())
+	}
+}
+
+// addPublications leads from host ports to backends: two maps, and a chain for each publication.
+func (r *ruleset) addPublications(s State) {
+	var exact, anywhere []nftables.SetElement
+	for _, n := range s.Networks {
+		// Names are resolved at the gateway, also when somebody publishes port 53 on every address.
+		for _, proto := range []string{"tcp", "udp"} {
+			exact = append(exact, nftables.SetElement{Key: portKey{n.Gateway, proto, 53}.bytes(), VerdictData: &expr.Verdict{Kind: expr.VerdictReturn}})
+		}
+	}
+	for _, p := range s.Publications {
+		if len(p.Backends) == 0 {
+			continue // nothing answers: the host refuses the connection itself
+		}
+		r.addBackends(r.chain(p.key().chain()), p.Backends)
+		e := nftables.SetElement{Key: p.key().bytes(), VerdictData: &expr.Verdict{Kind: expr.VerdictGoto, Chain: p.key().chain()}}
+		if p.key().ip.IsValid() {
+			exact = append(exact, e)
+		} else {
+			anywhere = append(anywhere, e)
+		}
+	}
+	r.addPortMaps(exact, anywhere)
+	r.addEntries()
+}
+
+func (r *ruleset) addPortMaps(exact, anywhere []nftables.SetElement) {
+	port := []nftables.SetDatatype{nftables.TypeIPAddr, nftables.TypeInetProto, nftables.TypeInetService}
+	r.exact = r.set(nftables.Set{Name: "exact", IsMap: true, DataType: nftables.TypeVerdict,
+		KeyType: nftables.MustConcatSetType(port...), Concatenation: true}, exact)
+	r.anywhere = r.set(nftables.Set{Name: "anywhere", IsMap: true, DataType: nftables.TypeVerdict,
+		KeyType: nftables.MustConcatSetType(port[1:]...), Concatenation: true}, anywhere)
+}
+
+// addEntries adds the ways to the published ports: from outside and from containers, and from the host itself.
+func (r *ruleset) addEntries() {
+	published := r.chain("published")
+	r.rule(published, ipv4(), portVmap(r.exact))
+	r.rule(published, ipv4(), daddrIsLocal(), anyPortVmap(r.anywhere))
+
+	in := r.base("prerouting", nftables.ChainTypeNAT, nftables.ChainHookPrerouting, nftables.ChainPriorityNATDest)
+	// A neighbour on the wire may send to 127.0.0.1, and the route would be looked up only after the translation.
+	r.rule(in, ipv4(), daddrIn(loopback), verdict(expr.VerdictReturn, ""))
+	r.rule(in, verdict(expr.VerdictJump, published.Name))
+
+	out := r.base("output", nftables.ChainTypeNAT, nftables.ChainHookOutput, nftables.ChainPriorityNATDest)
+	r.rule(out, verdict(expr.VerdictJump, published.Name))
+}
+
+// addBackends sends the connections that come to a chain to the backends in turn.
+func (r *ruleset) addBackends(c *nftables.Chain, backends []netip.AddrPort) {
+	if len(backends) == 1 {
+		r.rule(c, ipv4(), dnatTo(backends[0]))
+		return
+	}
+	elements := make([]nftables.SetElement, len(backends))
+	for i, b := range backends {
+		elements[i] = nftables.SetElement{Key: native32(uint32(i)), Val: addrPortBytes(b)}
+	}
+	turns := r.set(nftables.Set{Anonymous: true, Constant: true, IsMap: true, KeyType: nftables.TypeInteger,
+		DataType: nftables.MustConcatSetType(nftables.TypeIPAddr, nftables.TypeInetService)}, elements)
+	r.rule(c, ipv4(), inTurn(turns, len(backends)), dnat())
+}
+
+// bytes is the key as it lies in the kernel's registers: each part fills up four bytes; the address only if there is one.
+func (k portKey) bytes() []byte {
+	var b []byte
+	if k.ip.IsValid() {
+		b = k.ip.AsSlice()
+	}
+	proto := byte(unix.IPPROTO_TCP)
+	if k.protocol == "udp" {
+		proto = unix.IPPROTO_UDP
+	}
+	return append(b, proto, 0, 0, 0, byte(k.port>>8), byte(k.port), 0, 0)
+}
+
+func addrPortBytes(a netip.AddrPort) []byte {
+	return append(a.Addr().AsSlice(), byte(a.Port()>>8), byte(a.Port()), 0, 0)
+}
