@@ -1,0 +1,130 @@
+// Command start measures what a container costs from nothing to nothing: `naru container run --rm` against `docker run
+// --rm`, the whole client process each time, of the same static hello with all six namespaces, a cgroup, an overlay
+// root, and a veth to a bridge.
+package main
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"naru/bench/measure"
+	"naru/bench/peer"
+	"naru/internal/cleanup"
+)
+
+type options struct {
+	naru           string
+	deps           string
+	warmup, rounds int
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.naru, "naru", "bin/naru", "the naru program")
+	flag.StringVar(&o.deps, "deps", depsFolder(), "where make deps unpacked Docker")
+	flag.IntVar(&o.warmup, "warmup", 3, "rounds that do not count")
+	flag.IntVar(&o.rounds, "rounds", 31, "rounds that count")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, o); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// depsFolder is where test/deps.sh puts things.
+func depsFolder() string {
+	if dir := os.Getenv("NARU_DEPS"); dir != "" {
+		return dir
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "naru-deps"
+	}
+	return filepath.Join(cache, "naru-deps")
+}
+
+func run(ctx context.Context, o options) (err error) {
+	dir, err := os.MkdirTemp("", "nb")
+	if err != nil {
+		return err
+	}
+	var undo cleanup.Stack
+	defer undo.Run()
+	undo.Add(func() { err = errors.Join(err, os.RemoveAll(dir)) })
+	rootfs, err := helloRootfs(ctx, dir)
+	if err != nil {
+		return err
+	}
+
+	naru, err := peer.StartNaru(ctx, o.naru, dir)
+	if err != nil {
+		return err
+	}
+	undo.Add(func() { err = errors.Join(err, naru.Stop()) })
+	docker, err := peer.StartDocker(ctx, o.deps, dir)
+	if err != nil {
+		return err
+	}
+	undo.Add(func() { err = errors.Join(err, docker.Stop()) })
+	if err := errors.Join(naru.Import(rootfs, "hello"), docker.Import(rootfs, "hello")); err != nil {
+		return err
+	}
+
+	fmt.Printf("container start: run --rm of a static hello, whole process\n%s, dockerd %s\n", measure.Environment(), docker.Version())
+	all, err := measure.Alternate(o.warmup, o.rounds,
+		measure.Contestant{Name: "naru", Do: contest(ctx, naru.Run)},
+		measure.Contestant{Name: "docker", Do: contest(ctx, docker.Run)})
+	if err != nil {
+		return err
+	}
+	measure.Print(os.Stdout, all)
+	return nil
+}
+
+// contest is one round of either side; it ends the run when ctx has.
+func contest(ctx context.Context, run func(image, command, want string) error) func() error {
+	return func() error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		return run("hello", "/hello", "hello\n")
+	}
+}
+
+// helloRootfs builds bench/hello and packs it alone into a tar.
+func helloRootfs(ctx context.Context, dir string) (string, error) {
+	program := filepath.Join(dir, "hello")
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", program, "naru/bench/hello")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build hello: %w\n%s", err, out)
+	}
+	body, err := os.ReadFile(program)
+	if err != nil {
+		return "", err
+	}
+	var packed bytes.Buffer
+	w := tar.NewWriter(&packed)
+	if err := w.WriteHeader(&tar.Header{Name: "hello", Mode: 0o755, Size: int64(len(body))}); err != nil {
+		return "", fmt.Errorf("pack hello: %w", err)
+	}
+	if _, err := w.Write(body); err != nil {
+		return "", fmt.Errorf("pack hello: %w", err)
+	}
+	if err := w.Close(); err != nil {
+		return "", fmt.Errorf("pack hello: %w", err)
+	}
+	path := filepath.Join(dir, "hello.tar")
+	return path, os.WriteFile(path, packed.Bytes(), 0o644)
+}
