@@ -1,0 +1,223 @@
+package logs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"os"
+	"time"
+)
+
+// Options say which entries to read.
+type Options struct {
+	Tail   int       // only the last so many lines; 0 reads all, below 0 none of those already there
+	Since  time.Time // not before
+	Until  time.Time // not after
+	Follow bool      // wait for more, until the context ends, Until has passed in the log, or Done
+
+	// Done, when it closes, ends a Follow after all that is written by then. A caller closes it when it knows that
+	// the process has ended.
+	Done <-chan struct{}
+}
+
+// Read returns the entries of the logs in dir, in the order they were written. Without Follow it ends with what is
+// there; a folder that does not exist has no entries. An error ends it; the end of ctx, too, is one.
+func Read(ctx context.Context, dir string, o Options) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		if err := read(ctx, dir, o, yield); err != nil && !errors.Is(err, errStopped) {
+			yield(Entry{}, err)
+		}
+	}
+}
+
+// errStopped says that the consumer of a Seq wants no more, or that Until has passed.
+var errStopped = errors.New("stopped")
+
+func read(ctx context.Context, dir string, o Options, yield func(Entry, error) bool) error {
+	var w *watcher
+	if o.Follow {
+		var err error
+		if w, err = watch(ctx, dir, o.Done); err != nil { // before the first look, so that nothing goes unnoticed
+			return err
+		}
+		defer w.close()
+	}
+	r := reader{dir: dir, options: o, yield: yield}
+	defer r.close()
+	if err := r.seek(); err != nil {
+		return err
+	}
+	for {
+		done := w == nil || w.done()
+		if err := r.drain(ctx); err != nil || done {
+			return err
+		}
+		if err := w.wait(); err != nil {
+			return err
+		}
+	}
+}
+
+// place is where a record begins.
+type place struct {
+	segment uint64
+	offset  int64
+}
+
+func (p place) before(q place) bool {
+	return p.segment < q.segment || p.segment == q.segment && p.offset < q.offset
+}
+
+// reader goes forward through the segments.
+type reader struct {
+	dir     string
+	options Options
+	yield   func(Entry, error) bool
+	from    [3]place // by stream: what lies before is not wanted
+
+	file   *os.File
+	at     place // of the first byte of rest
+	rest   []byte
+	sealed bool // a later segment existed when this one was last looked at: it is complete
+}
+
+func (r *reader) close() {
+	if r.file != nil {
+		_ = r.file.Close()
+	}
+}
+
+// drain yields all that is there.
+func (r *reader) drain(ctx context.Context) error {
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		e, at, err := r.next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := r.emit(e, at); err != nil {
+			return err
+		}
+	}
+}
+
+func (r *reader) emit(e Entry, at place) error {
+	if !r.options.Until.IsZero() && e.Time.After(r.options.Until) {
+		return errStopped
+	}
+	if at.before(r.from[e.Stream]) || e.Time.Before(r.options.Since) {
+		return nil
+	}
+	if !r.yield(e, nil) {
+		return errStopped
+	}
+	return nil
+}
+
+// next returns the next entry, or io.EOF when there is none yet.
+func (r *reader) next() (Entry, place, error) {
+	for {
+		e, skip, size, ok := firstRecord(r.rest)
+		r.skip(skip)
+		if ok {
+			at := r.at
+			r.skip(size)
+			return e, at, nil
+		}
+		more, err := r.fill()
+		if err != nil {
+			return Entry{}, place{}, err
+		}
+		if more {
+			continue
+		}
+		if err := r.advance(); err != nil {
+			return Entry{}, place{}, err
+		}
+	}
+}
+
+func (r *reader) skip(n int) {
+	r.rest = r.rest[n:]
+	r.at.offset += int64(n)
+}
+
+// fill reads what follows rest, into a new block: entries keep the old one.
+func (r *reader) fill() (bool, error) {
+	if r.file == nil {
+		return false, nil
+	}
+	info, err := r.file.Stat()
+	if err != nil {
+		return false, fmt.Errorf("read log: %w", err)
+	}
+	end := r.at.offset + int64(len(r.rest))
+	available := info.Size() - end
+	if available <= 0 {
+		return false, nil
+	}
+	block := make([]byte, len(r.rest)+int(min(available, blockSize)))
+	have := copy(block, r.rest)
+	n, err := r.file.ReadAt(block[have:], end)
+	if err != nil && err != io.EOF {
+		return false, fmt.Errorf("read log: %w", err)
+	}
+	r.rest = block[:have+n]
+	return n > 0, nil
+}
+
+// advance is called at the end of a segment. When a later one exists, this one is complete: it is looked at once
+// more, for what was written since the last look, and then left.
+func (r *reader) advance() error {
+	if len(r.rest) > 0 && (r.sealed || !r.options.Follow) {
+		r.skip(1) // what looked like the start of a record is none: nobody writes the rest of it, or we do not wait
+		return nil
+	}
+	later, ok, err := r.later()
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return io.EOF
+	}
+	if r.file != nil && !r.sealed {
+		r.sealed = true
+		return nil
+	}
+	return r.open(place{segment: later})
+}
+
+// later finds the next segment. It need not be the next number: a slow reader may find some dropped.
+func (r *reader) later() (uint64, bool, error) {
+	numbers, err := segments(r.dir)
+	for _, n := range numbers {
+		if n > r.at.segment {
+			return n, true, err
+		}
+	}
+	return 0, false, err
+}
+
+func (r *reader) open(at place) error {
+	f, err := os.Open(segmentPath(r.dir, at.segment))
+	if errors.Is(err, fs.ErrNotExist) {
+		r.at = place{segment: at.segment} // dropped in this moment: the next is sought from here
+		r.close()
+		r.file, r.rest, r.sealed = nil, nil, false
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("open log: %w", err)
+	}
+	r.close()
+	r.file, r.at, r.rest, r.sealed = f, at, nil, false
+	return nil
+}
