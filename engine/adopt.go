@@ -102,6 +102,9 @@ func (e *Engine) endChild(ctx context.Context, child keeper.Child) error {
 
 func (e *Engine) killChild(ctx context.Context, id string) error {
 	pidfd, err := e.cfg.Keeper.PidFD(ctx, id)
+	if errors.Is(err, keeper.ErrExited) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -66,7 +67,7 @@ func (e *Engine) Attach(ctx context.Context, idOrName string, s Streams) error {
 	if s.Resize != nil && tty != nil {
 		resizing, stop := context.WithCancel(ctx)
 		defer stop()
-		feeding.Go(func() { tty.followSize(resizing, s.Resize) })
+		feeding.Go(func() { followSize(resizing, tty.master, s.Resize) })
 	}
 	return e.copyOutput(ctx, en.c.ID, s, logs.Options{Follow: true, Since: since})
 }
@@ -133,7 +134,7 @@ func newConsole(master *os.File, logDir string, log *slog.Logger) *console {
 }
 
 func pumpConsole(master io.Reader, logDir string) (err error) {
-	w, err := logs.Create(logDir, logs.Limits{})
+	w, err := logs.Open(logDir, logs.Limits{}, &logs.Scratch{})
 	if err != nil {
 		return err
 	}
@@ -142,7 +143,7 @@ func pumpConsole(master io.Reader, logDir string) (err error) {
 	for {
 		n, err := master.Read(buf)
 		if n > 0 {
-			if err := w.Write(logs.Stdout, buf[:n]); err != nil {
+			if err := w.Append(time.Now(), logs.Stdout, buf[:n]); err != nil {
 				return err
 			}
 		}
@@ -155,7 +156,8 @@ func pumpConsole(master io.Reader, logDir string) (err error) {
 	}
 }
 
-func (c *console) followSize(ctx context.Context, sizes <-chan Size) {
+// followSize gives the terminal each size that comes, until ctx or the sizes end.
+func followSize(ctx context.Context, tty *os.File, sizes <-chan Size) {
 	for {
 		select {
 		case <-ctx.Done():
@@ -164,7 +166,7 @@ func (c *console) followSize(ctx context.Context, sizes <-chan Size) {
 			if !ok {
 				return
 			}
-			_ = setSize(c.master, s) // a terminal that has just hung up has no size
+			_ = setSize(tty, s) // a terminal that has just hung up has no size
 		}
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"naru/engine/image"
@@ -67,7 +68,8 @@ type Engine struct {
 	published  map[string][]network.Publication // by the key that Publish was given
 	started    bool                             // Run has begun: changes reach the kernel
 
-	netMu    sync.Mutex // one change of the kernel's network at a time; taken before mu
+	execs    atomic.Int64 // numbers the exec processes of this daemon's life
+	netMu    sync.Mutex   // one change of the kernel's network at a time; taken before mu
 	life     context.Context
 	end      context.CancelFunc
 	watchers sync.WaitGroup // one goroutine a running container

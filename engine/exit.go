@@ -47,7 +47,7 @@ func (e *Engine) settleExit(ctx context.Context, en *entry, exit keeper.Exit) er
 	if err != nil {
 		e.log.Warn("ask whether memory ran out", "container", c.Name, "err", err)
 	}
-	c.State, c.PID, c.OOMKilled, c.ExitCode, c.FinishedAt = Exited, 0, oom, exitCode(exit), exit.At.UTC()
+	c.State, c.PID, c.OOMKilled, c.ExitCode, c.FinishedAt = Exited, 0, oom, exit.Code, exit.At.UTC()
 	if err := e.cleanKernel(ctx, c.ID); err != nil {
 		return err
 	}
@@ -65,14 +65,6 @@ func (e *Engine) settleExit(ctx context.Context, en *entry, exit keeper.Exit) er
 		return e.remove(ctx, en)
 	}
 	return nil
-}
-
-// exitCode is the status as a shell reports it: 128 and the number of the signal that killed the process.
-func exitCode(x keeper.Exit) int {
-	if x.Signal != 0 {
-		return 128 + x.Signal
-	}
-	return x.Code
 }
 
 // cleanKernel removes what the kernel holds for a container that does not run any more: processes that its process 1

@@ -1,0 +1,198 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"naru/engine/keeper"
+	"naru/engine/sandbox"
+	"naru/engine/sandbox/fork"
+)
+
+// ExecSpec is a further process for a running container. Empty fields are taken from the container.
+type ExecSpec struct {
+	Command    []string
+	Env        []string
+	User       string
+	WorkingDir string
+	TTY        bool
+}
+
+// Exec runs a process in the container's namespaces, connected to the streams, and returns its exit status. The process
+// ends with the caller: when ctx ends it is killed.
+func (e *Engine) Exec(ctx context.Context, idOrName string, x ExecSpec, s Streams) (int, error) {
+	en, c, err := e.runningEntry(idOrName)
+	if err != nil {
+		return 0, err
+	}
+	process, err := e.execProcess(ctx, c, x)
+	if err != nil {
+		return 0, err
+	}
+	plumbing, err := newPlumbing(s, x.TTY)
+	if err != nil {
+		return 0, err
+	}
+	defer plumbing.close()
+	id := fmt.Sprintf("%s.exec-%d", c.ID, e.execs.Add(1))
+	box, err := sandbox.Exec(ctx, sandbox.ExecConfig{
+		ID: id, Target: en.pidfdNow(e), TargetPID: c.PID, Process: process, CgroupPath: e.cgroup(c.ID),
+		Files: plumbing.theirs, Console: x.TTY,
+	}, spawnFunc(func(ctx context.Context, _ string, cmd fork.Cmd) (fork.Process, error) {
+		return e.cfg.Keeper.Spawn(ctx, id, cmd, keeper.Output{})
+	}))
+	if err != nil {
+		return 0, errors.Join(fmt.Errorf("exec in container %s: %w", c.Name, err), e.forgetChild(context.WithoutCancel(ctx), id))
+	}
+	defer closeAll(box.PidFD)
+	plumbing.connect(ctx, s, box.Console)
+	return e.finishExec(ctx, id, box, plumbing)
+}
+
+func (en *entry) pidfdNow(e *Engine) *os.File {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return en.pidfd
+}
+
+// finishExec waits for the process, kills it when ctx ends first, and waits until its output has been handed on.
+func (e *Engine) finishExec(ctx context.Context, id string, box *sandbox.Sandbox, p *plumbing) (int, error) {
+	exit, err := e.cfg.Keeper.Wait(ctx, id)
+	ctx = context.WithoutCancel(ctx)
+	if err != nil {
+		kill := unix.PidfdSendSignal(int(box.PidFD.Fd()), unix.SIGKILL, nil, 0)
+		_, werr := e.cfg.Keeper.Wait(ctx, id)
+		return 0, errors.Join(err, ignore(kill, unix.ESRCH), werr, e.cfg.Keeper.Forget(ctx, id))
+	}
+	p.drain()
+	return exit.Code, e.cfg.Keeper.Forget(ctx, id)
+}
+
+func ignore(err, harmless error) error {
+	if errors.Is(err, harmless) {
+		return nil
+	}
+	return err
+}
+
+// execProcess is the process that x asks for, in the image of the container's own.
+func (e *Engine) execProcess(ctx context.Context, c Container, x ExecSpec) (*specs.Process, error) {
+	img, err := e.cfg.Images.Get(ctx, string(c.Image))
+	if err != nil {
+		return nil, err
+	}
+	root, err := e.cfg.Images.Prepare(ctx, c.ID, c.Image)
+	if err != nil {
+		return nil, fmt.Errorf("find the root filesystem of %s: %w", c.Name, err)
+	}
+	p := sandbox.DefaultSpec().Process
+	p.Args, p.Terminal = x.Command, x.TTY
+	p.Env = mergeEnv(processEnv(c, img.Config), x.Env)
+	if x.TTY {
+		p.Env = mergeEnv([]string{"TERM=xterm"}, p.Env)
+	}
+	p.Cwd = firstOf(x.WorkingDir, c.Spec.WorkingDir, img.Config.WorkingDir, "/")
+	p.User, err = findUser(root, firstOf(x.User, c.Spec.User, img.Config.User, "0:0"))
+	return p, err
+}
+
+// plumbing is the pipes between a caller's streams and a process.
+type plumbing struct {
+	theirs  [3]*os.File // the process's ends
+	ours    [3]*os.File
+	console *os.File
+
+	copying sync.WaitGroup // of output
+	feeding sync.WaitGroup // of input and terminal sizes
+	stop    context.CancelFunc
+	stdin   io.Reader
+}
+
+func newPlumbing(s Streams, tty bool) (*plumbing, error) {
+	p := &plumbing{stop: func() {}, stdin: s.Stdin}
+	if tty {
+		return p, nil
+	}
+	wanted := [3]bool{s.Stdin != nil, s.Stdout != nil, s.Stderr != nil}
+	for n, want := range wanted {
+		if !want {
+			continue
+		}
+		r, w, err := os.Pipe()
+		if err != nil {
+			p.close()
+			return nil, fmt.Errorf("make a pipe: %w", err)
+		}
+		p.theirs[n], p.ours[n] = w, r
+		if n == 0 {
+			p.theirs[n], p.ours[n] = r, w
+		}
+	}
+	return p, nil
+}
+
+// connect starts the copying, once the process has its ends.
+func (p *plumbing) connect(ctx context.Context, s Streams, console *os.File) {
+	closeAll(p.theirs[:]...)
+	p.theirs = [3]*os.File{}
+	ctx, p.stop = context.WithCancel(ctx)
+	if console != nil {
+		p.console = console
+		p.copyOut(s.Stdout, console)
+		p.copyIn(console, s.Stdin, false)
+		if s.Resize != nil {
+			p.feeding.Go(func() { followSize(ctx, console, s.Resize) })
+		}
+		return
+	}
+	p.copyOut(s.Stdout, p.ours[1])
+	p.copyOut(s.Stderr, p.ours[2])
+	p.copyIn(p.ours[0], s.Stdin, true)
+}
+
+func (p *plumbing) copyOut(to io.Writer, from *os.File) {
+	if to == nil || from == nil {
+		return
+	}
+	p.copying.Go(func() {
+		_, _ = io.Copy(to, from) // ends when the process's side is closed, or the caller has gone
+	})
+}
+
+func (p *plumbing) copyIn(to *os.File, from io.Reader, closeAtEnd bool) {
+	if to == nil || from == nil {
+		return
+	}
+	p.feeding.Go(func() {
+		_, _ = io.Copy(to, from) // ends with the caller's input, or when nobody reads any more
+		if closeAtEnd {
+			_ = to.Close()
+		}
+	})
+}
+
+// drain waits for the output, and then ends the input.
+func (p *plumbing) drain() {
+	p.copying.Wait()
+	p.stop()
+	if p.stdin != nil {
+		closeReader(p.stdin)
+	}
+}
+
+// close closes what is still open and waits for all copying.
+func (p *plumbing) close() {
+	p.stop()
+	closeAll(p.theirs[:]...)
+	closeAll(p.ours[:]...)
+	closeAll(p.console)
+	p.feeding.Wait()
+	p.copying.Wait()
+}
