@@ -164,7 +164,7 @@ func (d *Daemon) finish() {
 
 func (d *Daemon) downAll() {
 	for _, app := range d.Apps() {
-		d.Naru("down", "--volumes", app)
+		d.Naru("down", "--volumes", "-a", string(app.App), "-e", string(app.Environment))
 	}
 	for _, c := range d.Containers() {
 		d.Naru("container", "rm", "--force", c.ID)

@@ -19,16 +19,30 @@ func (d *Daemon) JSON(v any, args ...string) {
 	}
 }
 
-// Apps are the names of the apps there are, as the command line takes them.
-func (d *Daemon) Apps() []string {
+// App is what `naru apps --json` says of one.
+type App struct {
+	naru.AppEnv
+	Release naru.ReleaseNumber `json:"release"`
+	Rollout naru.RolloutState  `json:"rollout"`
+	Ready   int                `json:"ready"`
+	Wanted  int                `json:"wanted"`
+	URLs    []string           `json:"urls"`
+}
+
+// Apps are all apps, up or down.
+func (d *Daemon) Apps() []App {
 	d.t.Helper()
-	var apps []naru.AppEnv
+	var apps []App
 	d.JSON(&apps, "apps")
-	var names []string
-	for _, app := range apps {
-		names = append(names, app.String())
-	}
-	return names
+	return apps
+}
+
+// Releases are an app's, the newest first.
+func (d *Daemon) Releases(app string) []naru.Release {
+	d.t.Helper()
+	var releases []naru.Release
+	d.JSON(&releases, "releases", "-a", app)
+	return releases
 }
 
 // Container is what `naru container ls --json` says of one.
