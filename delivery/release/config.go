@@ -2,8 +2,6 @@ package release
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"maps"
 	"regexp"
 	"slices"
@@ -29,73 +27,88 @@ func (r *Releases) Config(ctx context.Context, ae naru.AppEnv) (c naru.Config, e
 	return c, err
 }
 
-// SetConfig sets variables, leaving others as they are. When the app is up this mints a release with them; otherwise
-// they wait for the first, or next, Mint. Errors and reasons name variables and never show a value.
-func (r *Releases) SetConfig(ctx context.Context, ae naru.AppEnv, variables map[string]string) (Outcome, error) {
-	if err := errors.Join(ae.Validate(), validateVariables(variables)); err != nil {
-		return Outcome{}, fmt.Errorf("set config of %s: %w", ae, err)
+// ChangeConfig sets and removes variables, leaving others as they are. When the app is up this mints a release with
+// them; otherwise they wait for the first, or next, Mint, and the release returned is zero. To remove a variable that
+// is not set is naru.NotFound. Errors and reasons name variables and never show a value.
+func (r *Releases) ChangeConfig(ctx context.Context, ae naru.AppEnv, set map[string]string, unset []string) (naru.Release, bool, error) {
+	if err := validateChange(ae, set, unset); err != nil {
+		return naru.Release{}, false, err
 	}
-	names := slices.Sorted(maps.Keys(variables))
-	return r.changeConfig(ctx, ae, "config set "+strings.Join(names, ", "), func(c map[string]string) error {
-		maps.Copy(c, variables)
-		return nil
-	})
-}
-
-// UnsetConfig removes variables; one that is not set is naru.NotFound and changes nothing. It mints as SetConfig does.
-func (r *Releases) UnsetConfig(ctx context.Context, ae naru.AppEnv, names []string) (Outcome, error) {
-	if len(names) == 0 {
-		return Outcome{}, naru.Errorf(naru.InvalidArgument, "unset config of %s: name at least one variable", ae)
-	}
-	return r.changeConfig(ctx, ae, "config unset "+strings.Join(names, ", "), func(c map[string]string) error {
-		for _, name := range names {
-			if _, ok := c[name]; !ok {
-				return naru.Errorf(naru.NotFound, "unset config of %s: %q is not set", ae, name)
-			}
-		}
-		maps.DeleteFunc(c, func(name, _ string) bool { return slices.Contains(names, name) })
-		return nil
-	})
-}
-
-// changeConfig writes the next version when change changes something, and mints when the app is up.
-func (r *Releases) changeConfig(ctx context.Context, ae naru.AppEnv, reason string, change func(map[string]string) error) (Outcome, error) {
-	return r.update(ctx, func(tx *store.Tx) (Outcome, error) {
+	return r.update(ctx, func(tx *store.Tx) (naru.Release, bool, error) {
 		latest, err := r.table.latestConfig(tx, ae)
 		if err != nil {
-			return Outcome{}, err
+			return naru.Release{}, false, err
 		}
-		next := naru.Config{Version: latest.Version + 1, Variables: maps.Clone(latest.Variables), CreatedAt: time.Now().UTC()}
-		if err := change(next.Variables); err != nil {
-			return Outcome{}, err
+		variables, err := changed(latest.Variables, set, unset)
+		if err != nil {
+			return naru.Release{}, false, err
 		}
-		if maps.Equal(latest.Variables, next.Variables) {
-			next = latest
-		} else if err := insertConfig(tx, ae, next); err != nil {
-			return Outcome{}, err
+		next := latest
+		if !maps.Equal(variables, latest.Variables) {
+			next = naru.Config{Version: latest.Version + 1, Variables: variables, CreatedAt: time.Now().UTC()}
+			if err := insertConfig(tx, ae, next); err != nil {
+				return naru.Release{}, false, err
+			}
 		}
-		return r.mintWithConfig(tx, ae, next.Version, reason)
+		return r.mintWithConfig(tx, ae, next.Version, describe(set, unset))
 	})
+}
+
+// changed is a copy of the variables with the change.
+func changed(variables, set map[string]string, unset []string) (map[string]string, error) {
+	variables = maps.Clone(variables)
+	for _, name := range unset {
+		if _, ok := variables[name]; !ok {
+			return nil, naru.Errorf(naru.NotFound, "variable %q is not set", name)
+		}
+	}
+	maps.DeleteFunc(variables, func(name, _ string) bool { return slices.Contains(unset, name) })
+	maps.Copy(variables, set)
+	return variables, nil
+}
+
+// describe is the change in words, names only: "config set A, B; unset C".
+func describe(set map[string]string, unset []string) string {
+	var parts []string
+	if len(set) > 0 {
+		parts = append(parts, "set "+strings.Join(slices.Sorted(maps.Keys(set)), ", "))
+	}
+	if len(unset) > 0 {
+		parts = append(parts, "unset "+strings.Join(unset, ", "))
+	}
+	return "config " + strings.Join(parts, "; ")
 }
 
 // mintWithConfig mints the current release again with a config version, when there is a current release.
-func (r *Releases) mintWithConfig(tx *store.Tx, ae naru.AppEnv, version int, reason string) (Outcome, error) {
+func (r *Releases) mintWithConfig(tx *store.Tx, ae naru.AppEnv, version int, reason string) (naru.Release, bool, error) {
 	last, err := r.rollouts.Newest(tx, ae)
 	if err != nil || last.Goal() == 0 {
-		return Outcome{}, err
+		return naru.Release{}, false, err
 	}
 	rel, err := r.table.Release(tx, ae, last.Goal())
 	if err != nil {
-		return Outcome{}, err
+		return naru.Release{}, false, err
 	}
 	rel.ConfigVersion, rel.Reason = version, reason
 	return r.mint(tx, rel)
 }
 
-func validateVariables(variables map[string]string) error {
-	if len(variables) == 0 {
-		return naru.Errorf(naru.InvalidArgument, "name at least one variable, as NAME=value")
+func validateChange(ae naru.AppEnv, set map[string]string, unset []string) error {
+	if err := ae.Validate(); err != nil {
+		return err
 	}
+	if len(set)+len(unset) == 0 {
+		return naru.Errorf(naru.InvalidArgument, "name at least one variable to set or unset")
+	}
+	for _, name := range unset {
+		if _, both := set[name]; both {
+			return naru.Errorf(naru.InvalidArgument, "%s is both set and unset", name)
+		}
+	}
+	return validateVariables(set)
+}
+
+func validateVariables(variables map[string]string) error {
 	for _, name := range slices.Sorted(maps.Keys(variables)) {
 		value := variables[name]
 		switch {

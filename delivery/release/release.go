@@ -32,27 +32,23 @@ type Releases struct {
 	rollouts Rollouts
 }
 
+// The methods that may mint return the release that serves or will serve after them, and whether a rollout to it is
+// under way: begun by this call, or by an earlier one to the same content. False means that it serves already.
+
 // New returns the releases that s remembers.
 func New(s *store.Store, next Rollouts) *Releases { return &Releases{store: s, rollouts: next} }
-
-// Outcome is what came of a request that may mint.
-type Outcome struct {
-	Release naru.Release   `json:"release"`           // the new one, or the one that was right already; zero for none
-	Rollout naru.RolloutID `json:"rollout,omitempty"` // to wait for; 0 when there is nothing under way
-	Minted  bool           `json:"minted"`            // false: nothing changed
-}
 
 // Mint makes a release of the services with the latest config, and rolls it out. When the release that serves, or is
 // on its way, has the same content already, Mint changes nothing and returns that one. After Down, Mint continues the
 // numbers and uses the config that was kept.
-func (r *Releases) Mint(ctx context.Context, ae naru.AppEnv, services []naru.ReleasedService, reason string) (Outcome, error) {
+func (r *Releases) Mint(ctx context.Context, ae naru.AppEnv, services []naru.ReleasedService, reason string) (naru.Release, bool, error) {
 	if err := validate(ae, services); err != nil {
-		return Outcome{}, fmt.Errorf("mint a release of %s: %w", ae, err)
+		return naru.Release{}, false, fmt.Errorf("mint a release of %s: %w", ae, err)
 	}
-	return r.update(ctx, func(tx *store.Tx) (Outcome, error) {
+	return r.update(ctx, func(tx *store.Tx) (naru.Release, bool, error) {
 		c, err := r.table.latestConfig(tx, ae)
 		if err != nil {
-			return Outcome{}, err
+			return naru.Release{}, false, err
 		}
 		return r.mint(tx, naru.Release{AppEnv: ae, Services: sorted(services), ConfigVersion: c.Version, Reason: reason})
 	})
@@ -65,23 +61,23 @@ func sorted(services []naru.ReleasedService) []naru.ReleasedService {
 // Rollback mints a copy of release to, or when to is 0 of the release that served before the present one. The
 // variables of the older release become the latest config, so that the next Mint does not bring back what was rolled
 // back.
-func (r *Releases) Rollback(ctx context.Context, ae naru.AppEnv, to naru.ReleaseNumber) (Outcome, error) {
-	return r.update(ctx, func(tx *store.Tx) (Outcome, error) {
+func (r *Releases) Rollback(ctx context.Context, ae naru.AppEnv, to naru.ReleaseNumber) (naru.Release, bool, error) {
+	return r.update(ctx, func(tx *store.Tx) (naru.Release, bool, error) {
 		now, err := r.current(tx, ae)
 		if err != nil {
-			return Outcome{}, err
+			return naru.Release{}, false, err
 		}
 		if to == 0 {
 			if to, err = r.previous(tx, now); err != nil {
-				return Outcome{}, err
+				return naru.Release{}, false, err
 			}
 		}
 		old, err := r.table.Release(tx, ae, to)
 		if err != nil {
-			return Outcome{}, err
+			return naru.Release{}, false, err
 		}
 		if old.ConfigVersion, err = r.restoreConfig(tx, ae, old.ConfigVersion); err != nil {
-			return Outcome{}, err
+			return naru.Release{}, false, err
 		}
 		old.Reason = "rollback to " + to.String()
 		return r.mint(tx, old)
@@ -117,52 +113,43 @@ func (r *Releases) restoreConfig(tx *store.Tx, ae naru.AppEnv, version int) (int
 
 // Down rolls out to nothing: every instance stops, no route leads to the app. Its releases, config, scales and volumes
 // are kept, so that a later Mint goes on from there.
-func (r *Releases) Down(ctx context.Context, ae naru.AppEnv) (Outcome, error) {
-	return r.update(ctx, func(tx *store.Tx) (Outcome, error) {
+func (r *Releases) Down(ctx context.Context, ae naru.AppEnv) error {
+	return r.store.Update(ctx, func(tx *store.Tx) error {
 		last, err := r.rollouts.Newest(tx, ae)
-		if err != nil {
-			return Outcome{}, err
+		switch {
+		case err != nil:
+			return err
+		case last.ID == 0:
+			return noReleases(ae)
+		case last.Goal() == 0:
+			return nil
 		}
-		if last.ID == 0 {
-			return Outcome{}, noReleases(ae)
-		}
-		if last.Goal() == 0 {
-			return Outcome{Rollout: underWay(last)}, nil
-		}
-		id, err := r.rollouts.Enqueue(tx, naru.Rollout{AppEnv: ae})
-		return Outcome{Rollout: id, Minted: true}, err
+		_, err = r.rollouts.Enqueue(tx, naru.Rollout{AppEnv: ae})
+		return err
 	})
 }
 
 // mint writes a release of next's content and enqueues its rollout, unless that content is the goal already.
-func (r *Releases) mint(tx *store.Tx, next naru.Release) (Outcome, error) {
+func (r *Releases) mint(tx *store.Tx, next naru.Release) (naru.Release, bool, error) {
 	last, err := r.rollouts.Newest(tx, next.AppEnv)
 	if err != nil {
-		return Outcome{}, err
+		return naru.Release{}, false, err
 	}
 	if goal := last.Goal(); goal != 0 {
 		have, err := r.table.Release(tx, next.AppEnv, goal)
 		if err != nil || have.SameContent(next) {
-			return Outcome{Release: have, Rollout: underWay(last)}, err
+			return have, !last.State.Ended(), err
 		}
 	}
 	if next.Number, err = nextNumber(tx, next.AppEnv); err != nil {
-		return Outcome{}, err
+		return naru.Release{}, false, err
 	}
 	next.CreatedAt = time.Now().UTC()
 	if err := insertRelease(tx, next); err != nil {
-		return Outcome{}, err
+		return naru.Release{}, false, err
 	}
-	id, err := r.rollouts.Enqueue(tx, naru.Rollout{AppEnv: next.AppEnv, To: next.Number})
-	return Outcome{Release: next, Rollout: id, Minted: true}, err
-}
-
-// underWay is the rollout's id while it has not ended.
-func underWay(last naru.Rollout) naru.RolloutID {
-	if last.State.Ended() {
-		return 0
-	}
-	return last.ID
+	_, err = r.rollouts.Enqueue(tx, naru.Rollout{AppEnv: next.AppEnv, To: next.Number})
+	return next, true, err
 }
 
 // Current is the release that serves, or that is on its way to.
@@ -221,14 +208,14 @@ func (r *Releases) AppEnvs(ctx context.Context) (all []naru.AppEnv, err error) {
 	return all, err
 }
 
-// update runs fn in a transaction; an outcome is worth nothing when the commit fails.
-func (r *Releases) update(ctx context.Context, fn func(*store.Tx) (Outcome, error)) (out Outcome, err error) {
+// update runs fn in a transaction; what fn returned is worth nothing when the commit fails.
+func (r *Releases) update(ctx context.Context, fn func(*store.Tx) (naru.Release, bool, error)) (rel naru.Release, rolling bool, err error) {
 	err = r.store.Update(ctx, func(tx *store.Tx) error {
-		out, err = fn(tx)
+		rel, rolling, err = fn(tx)
 		return err
 	})
 	if err != nil {
-		return Outcome{}, err
+		return naru.Release{}, false, err
 	}
-	return out, nil
+	return rel, rolling, nil
 }

@@ -11,22 +11,28 @@ import (
 )
 
 // Scale asks for that many instances of services of the current release; 0 stops a service. It is no new release: the
-// rollout hop sees the change and applies it. It holds for later releases too, over the app file's own scale.
-func (r *Releases) Scale(ctx context.Context, ae naru.AppEnv, instances map[naru.ServiceName]int) error {
-	return r.store.Update(ctx, func(tx *store.Tx) error {
+// rollout hop sees the change and applies it. It holds for later releases too, over the app file's own scale. It
+// returns the current release, and whether anything was asked for that was not asked for before.
+func (r *Releases) Scale(ctx context.Context, ae naru.AppEnv, instances map[naru.ServiceName]int) (naru.Release, bool, error) {
+	return r.update(ctx, func(tx *store.Tx) (naru.Release, bool, error) {
 		rel, err := r.current(tx, ae)
 		if err != nil {
-			return err
+			return naru.Release{}, false, err
+		}
+		before, err := r.table.Scales(tx, ae)
+		if err != nil {
+			return naru.Release{}, false, err
 		}
 		for _, name := range slices.Sorted(maps.Keys(instances)) {
 			if err := validateScale(rel, name, instances[name]); err != nil {
-				return err
+				return naru.Release{}, false, err
 			}
 			if err := putScale(tx, ae, name, instances[name]); err != nil {
-				return err
+				return naru.Release{}, false, err
 			}
 		}
-		return nil
+		after, err := r.table.Scales(tx, ae)
+		return rel, !maps.Equal(before, after), err
 	})
 }
 

@@ -1,0 +1,191 @@
+package rollout
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"naru/naru"
+	"naru/target"
+)
+
+// Situation is all that a plan is made from.
+type Situation struct {
+	Now      time.Time
+	Rollout  naru.Rollout
+	From, To *naru.Release            // nil where the rollout says 0
+	Scales   map[naru.ServiceName]int // asked for by hand, over the releases' own
+	Domain   string                   // under which an app without a host of its own is reached
+	Observed target.Observation
+}
+
+// Op is a step of a plan, in the words of the target, or an advance of the rollout itself.
+type Op interface{ String() string }
+
+// The steps. They are idempotent: whoever died in the middle of a plan makes a new one and goes on.
+type (
+	// ApplySet makes a set exist with so many instances. Its Variables are not resolved: a plan holds no secrets.
+	ApplySet struct{ target.Set }
+	// RemoveSet drains and stops a set.
+	RemoveSet struct{ Key naru.SetKey }
+	// SetTraffic moves all traffic in one swap.
+	SetTraffic struct{ target.Traffic }
+	// Advance changes the rollout's state or step. It is the last op of its plan: what follows from it is planned anew,
+	// once it is persisted.
+	Advance struct {
+		State    naru.RolloutState
+		Step     int
+		Reason   string
+		LogLines []string
+	}
+)
+
+// Plan says what to do now; nothing when all is as it should be, or needs time. It is pure, so that the same plan is
+// tested, executed, and made again after a crash. The rules:
+//
+//   - Old and new sets stand beside each other until the new serve; sets that both releases share are kept.
+//   - A set is applied when those it depends on are ready, or are shared.
+//   - Traffic moves only to ready sets, and all services move together: in steps of weights for those with a canary.
+//   - A set is removed only after the traffic has left it.
+//   - A failure leaves the old in service: the rollout has failed as soon as that is persisted, and the plan of a failed
+//     rollout puts the traffic back and removes the new.
+//   - The plan of an ended rollout is the app's steady state: it heals what was lost and follows scales.
+func Plan(s Situation) []Op {
+	v := see(s)
+	switch s.Rollout.State {
+	case naru.RolloutPending:
+		return []Op{Advance{State: naru.RolloutStarting}}
+	case naru.RolloutStarting:
+		return v.start()
+	case naru.RolloutShifting:
+		return v.shift()
+	case naru.RolloutDraining:
+		return v.drain()
+	default:
+		return v.converge(v.serving())
+	}
+}
+
+// start makes the new sets, in the order of their dependencies, until all are ready.
+func (v view) start() []Op {
+	if op, failed := v.failure(v.startDeadline); failed {
+		return []Op{op}
+	}
+	ops := v.converge(v.both())
+	if len(ops) == 0 && v.newAreReady() {
+		return []Op{Advance{State: naru.RolloutShifting}}
+	}
+	return ops
+}
+
+// shift gives the new sets their share, a step at a time; the last step gives them all.
+func (v view) shift() []Op {
+	end := v.Rollout.StepSince.Add(v.pause(v.Rollout.Step))
+	if op, failed := v.failure(func(s naru.ReleasedService) time.Time { return end.Add(readyTimeout(s)) }); failed {
+		return []Op{op}
+	}
+	ops := v.converge(v.both())
+	switch {
+	case len(ops) > 0 || !v.newAreReady() || v.Now.Before(end):
+		return ops
+	case v.Rollout.Step < v.steps():
+		return []Op{Advance{State: naru.RolloutShifting, Step: v.Rollout.Step + 1}}
+	default:
+		return []Op{Advance{State: naru.RolloutDraining, Step: v.Rollout.Step}}
+	}
+}
+
+// drain removes the old sets. The new have all traffic and nothing to go back to: they are the target's to keep alive.
+func (v view) drain() []Op {
+	ops := v.converge(v.serving())
+	if len(ops) > 0 || slices.ContainsFunc(v.Observed.Sets, func(st target.SetStatus) bool { return !v.serving().has(st.Key) }) {
+		return ops
+	}
+	return []Op{Advance{State: naru.RolloutDone, Step: v.Rollout.Step}}
+}
+
+// converge leads from what is observed to the wanted sets and the traffic of this moment. Sets come first, so that
+// traffic finds them; removals last, so that traffic has left them.
+func (v view) converge(want wanted) []Op {
+	var ops []Op
+	for _, set := range want {
+		st, ok := v.Observed.Set(set.Key)
+		if (!ok || st.Removing || st.Wanted != set.Instances) && v.mayApply(set) {
+			ops = append(ops, ApplySet{set})
+		}
+	}
+	now := v.Observed.Traffic
+	if t := v.traffic(); !t.Equal(now) && v.mayMove() {
+		ops, now = append(ops, SetTraffic{t}), t
+	}
+	for _, st := range v.Observed.Sets {
+		if !want.has(st.Key) && !st.Removing && !now.Weighs(st.Key) {
+			ops = append(ops, RemoveSet{st.Key})
+		}
+	}
+	return ops
+}
+
+// mayApply holds a new set back until those it depends on are ready.
+func (v view) mayApply(set target.Set) bool {
+	if !v.isNew(set.Key) || v.Rollout.State != naru.RolloutStarting {
+		return true
+	}
+	return !slices.ContainsFunc(set.Service.DependsOn, func(name naru.ServiceName) bool {
+		key := v.to.key(name)
+		return v.isNew(key) && !v.isReady(key)
+	})
+}
+
+// mayMove keeps traffic from moving to new sets that are not ready just now, as after a crash; where the rollout has
+// ended or is past the way back, there is nothing better than to set it.
+func (v view) mayMove() bool {
+	return v.Rollout.State != naru.RolloutShifting || v.newAreReady()
+}
+
+// failure is the advance to failed, when a new set cannot become ready or has not until its deadline.
+func (v view) failure(deadline func(naru.ReleasedService) time.Time) (Advance, bool) {
+	for _, s := range v.to.services() {
+		key := v.to.key(s.Name)
+		st, _ := v.Observed.Set(key)
+		reason := ""
+		switch {
+		case !v.isNew(key):
+		case st.Failure != "":
+			reason = st.Failure
+		case !v.isReady(key) && !v.Now.Before(deadline(s)):
+			reason = v.slowness(s, st)
+		}
+		if reason != "" {
+			return v.fail(fmt.Sprintf("%s: %s", s.Name, reason), st.LogLines), true
+		}
+	}
+	return Advance{}, false
+}
+
+func (v view) fail(reason string, lines []string) Advance {
+	return Advance{State: naru.RolloutFailed, Step: v.Rollout.Step, Reason: reason, LogLines: lines}
+}
+
+// slowness says what a set that is not ready in time was waiting for.
+func (v view) slowness(s naru.ReleasedService, st target.SetStatus) string {
+	if st.Key == "" {
+		return "was never started, because it depends on " + joinNames(s.DependsOn)
+	}
+	text := fmt.Sprintf("not ready in %s: %d of %d instances are", v.Now.Sub(v.Rollout.StepSince).Round(time.Second), st.Ready, st.Wanted)
+	for _, in := range st.Instances {
+		if in.State != naru.InstanceReady && in.Reason != "" {
+			return text + "; " + in.Reason
+		}
+	}
+	return text
+}
+
+func joinNames(names []naru.ServiceName) string {
+	out := make([]string, len(names))
+	for i, n := range names {
+		out[i] = string(n)
+	}
+	return strings.Join(out, ", ")
+}
