@@ -126,7 +126,7 @@ type ContainerSpec struct {
 	Labels     map[string]string    `json:"labels,omitempty"`
 	StopSignal string               `json:"stop_signal,omitempty"`
 	StopGrace  time.Duration        `json:"stop_grace,omitempty"`
-	UserNS     string               `json:"userns,omitempty"`
+	HostUserNS bool                 `json:"host_user_ns,omitempty"`
 	AutoRemove bool                 `json:"auto_remove,omitempty"`
 }
 

@@ -3,19 +3,22 @@ package delivery
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 
 	"naru/naru"
 )
 
 // Releases mints releases; each method writes the release and enqueues its rollout in one transaction. The second
-// result says whether there is a new release: false when the current one already says the same.
+// result says whether a rollout to the release is under way; false means that it serves already.
 type Releases interface {
 	Mint(ctx context.Context, ae naru.AppEnv, services []naru.ReleasedService, reason string) (naru.Release, bool, error)
 	ChangeConfig(ctx context.Context, ae naru.AppEnv, set map[string]string, unset []string) (naru.Release, bool, error)
 	Rollback(ctx context.Context, ae naru.AppEnv, to naru.ReleaseNumber) (naru.Release, bool, error)
 	Scale(ctx context.Context, ae naru.AppEnv, instances map[naru.ServiceName]int) (naru.Release, bool, error)
 	Down(ctx context.Context, ae naru.AppEnv) error
+	List(ctx context.Context, ae naru.AppEnv) ([]naru.Release, error)
 }
 
 // Rollouts follows the moves of traffic.
@@ -27,7 +30,7 @@ type Rollouts interface {
 
 // ChangeConfig sets and removes variables and rolls the release out that this mints.
 func (d *Delivery) ChangeConfig(ctx context.Context, ae naru.AppEnv, set map[string]string, unset []string, detach bool, emit func(Event)) error {
-	release, minted, err := d.Releases.ChangeConfig(ctx, ae, set, unset)
+	release, rolling, err := d.Releases.ChangeConfig(ctx, ae, set, unset)
 	if err != nil {
 		return fmt.Errorf("change the config of %s: %w", ae, err)
 	}
@@ -35,29 +38,37 @@ func (d *Delivery) ChangeConfig(ctx context.Context, ae naru.AppEnv, set map[str
 		emit(Event{Done: &Result{}})
 		return nil
 	}
-	return d.finish(ctx, release, minted, detach, emit)
+	return d.finish(ctx, release, rolling, detach, emit)
 }
 
 // Rollback rolls a copy of an earlier release out.
 func (d *Delivery) Rollback(ctx context.Context, ae naru.AppEnv, to naru.ReleaseNumber, detach bool, emit func(Event)) error {
-	release, minted, err := d.Releases.Rollback(ctx, ae, to)
+	release, rolling, err := d.Releases.Rollback(ctx, ae, to)
 	if err != nil {
 		return fmt.Errorf("roll %s back: %w", ae, err)
 	}
-	return d.finish(ctx, release, minted, detach, emit)
+	return d.finish(ctx, release, rolling, detach, emit)
 }
 
 // Scale changes how many instances services have.
 func (d *Delivery) Scale(ctx context.Context, ae naru.AppEnv, instances map[naru.ServiceName]int, detach bool, emit func(Event)) error {
-	release, minted, err := d.Releases.Scale(ctx, ae, instances)
+	release, rolling, err := d.Releases.Scale(ctx, ae, instances)
 	if err != nil {
 		return fmt.Errorf("scale %s: %w", ae, err)
 	}
-	return d.finish(ctx, release, minted, detach, emit)
+	return d.finish(ctx, release, rolling, detach, emit)
 }
 
-// Down stops everything of an app; its releases and config stay.
+// Volumes deletes named volumes of apps, with what is in them.
+type Volumes interface {
+	RemoveVolumes(ae naru.AppEnv, volumes []naru.VolumeName) error
+}
+
+// Down stops everything of an app; its releases and config stay, and its volumes too unless they are to go.
 func (d *Delivery) Down(ctx context.Context, ae naru.AppEnv, volumes, detach bool, emit func(Event)) error {
+	if volumes && detach {
+		return naru.Errorf(naru.InvalidArgument, "volumes can only be removed when nothing uses them any more: wait for it")
+	}
 	if err := d.Releases.Down(ctx, ae); err != nil {
 		return fmt.Errorf("take %s down: %w", ae, err)
 	}
@@ -68,15 +79,52 @@ func (d *Delivery) Down(ctx context.Context, ae naru.AppEnv, volumes, detach boo
 	if err := d.follow(ctx, ae, emit); err != nil {
 		return err
 	}
+	if volumes {
+		if err := d.removeVolumes(ctx, ae); err != nil {
+			return fmt.Errorf("%s is down, but remove its volumes: %w", ae, err)
+		}
+	}
 	emit(Event{Done: &Result{}})
 	return nil
 }
 
+// removeVolumes deletes the volumes that any release of the app had.
+func (d *Delivery) removeVolumes(ctx context.Context, ae naru.AppEnv) error {
+	releases, err := d.Releases.List(ctx, ae)
+	if err != nil {
+		return err
+	}
+	names := map[naru.VolumeName]bool{}
+	for _, r := range releases {
+		for _, s := range r.Services {
+			for _, v := range s.Volumes {
+				names[v.Volume] = true
+			}
+		}
+	}
+	delete(names, "") // a folder of the host, which is not ours
+	return d.Volumes.RemoveVolumes(ae, slices.Sorted(maps.Keys(names)))
+}
+
+// Follow tells about the newest rollout of an app, which somebody else set going, until it has ended.
+func (d *Delivery) Follow(ctx context.Context, ae naru.AppEnv, emit func(Event)) error {
+	var last naru.Rollout
+	err := d.follow(ctx, ae, func(e Event) {
+		last = *e.Rollout
+		emit(e)
+	})
+	if err != nil {
+		return err
+	}
+	emit(Event{Done: &Result{Release: last.To}})
+	return nil
+}
+
 // finish tells about the release and follows its rollout to the end.
-func (d *Delivery) finish(ctx context.Context, r naru.Release, minted, detach bool, emit func(Event)) error {
-	emit(Event{Release: &ReleaseMinted{Number: r.Number, Reason: r.Reason, New: minted}})
-	result := Result{Release: r.Number, Unchanged: !minted, Detached: detach, URLs: d.URLs(r)}
-	if minted && !detach {
+func (d *Delivery) finish(ctx context.Context, r naru.Release, rolling, detach bool, emit func(Event)) error {
+	emit(Event{Release: &ReleaseMinted{Number: r.Number, Reason: r.Reason, Rolling: rolling}})
+	result := Result{Release: r.Number, Unchanged: !rolling, Detached: detach, URLs: d.URLs(r)}
+	if rolling && !detach {
 		if err := d.follow(ctx, r.AppEnv, emit); err != nil {
 			return err
 		}

@@ -47,9 +47,9 @@ type ImageChosen struct {
 
 // ReleaseMinted tells of the release that a change led to.
 type ReleaseMinted struct {
-	Number naru.ReleaseNumber `json:"number"`
-	Reason string             `json:"reason"`
-	New    bool               `json:"new"` // false: the current release already says the same
+	Number  naru.ReleaseNumber `json:"number"`
+	Reason  string             `json:"reason"`
+	Rolling bool               `json:"rolling"` // false: it serves already
 }
 
 // Result is how a change ended.

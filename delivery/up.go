@@ -31,6 +31,7 @@ type Delivery struct {
 	Images   Images
 	Releases Releases
 	Rollouts Rollouts
+	Volumes  Volumes
 	URLs     func(naru.Release) []string // where a release's routes answer
 }
 
@@ -57,11 +58,11 @@ func (d *Delivery) Up(ctx context.Context, up Up, emit func(Event)) error {
 	if err != nil {
 		return err
 	}
-	release, minted, err := d.Releases.Mint(ctx, up.AppEnv, services, up.Reason)
+	release, rolling, err := d.Releases.Mint(ctx, up.AppEnv, services, up.Reason)
 	if err != nil {
 		return fmt.Errorf("mint a release of %s: %w", up.AppEnv, err)
 	}
-	return d.finish(ctx, release, minted, up.Detach, emit)
+	return d.finish(ctx, release, rolling, up.Detach, emit)
 }
 
 // images finds or makes the image of every service; services that are built alike share one build.

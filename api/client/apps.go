@@ -67,6 +67,11 @@ func (c *Client) Down(ctx context.Context, ae naru.AppEnv, q api.DownRequest, em
 	return c.change(ctx, http.MethodPost, ae, "down", q, emit)
 }
 
+// FollowRollout tells emit about an app's newest rollout until it has ended.
+func (c *Client) FollowRollout(ctx context.Context, ae naru.AppEnv, emit func(delivery.Event)) error {
+	return c.change(ctx, http.MethodGet, ae, "rollout/events", nil, emit)
+}
+
 // change asks for a change and passes its events on. An answer that ends without a last word is the daemon's death.
 func (c *Client) change(ctx context.Context, method string, ae naru.AppEnv, verb string, q any, emit func(delivery.Event)) error {
 	ended := false

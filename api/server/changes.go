@@ -16,6 +16,7 @@ type Delivery interface {
 	Rollback(ctx context.Context, ae naru.AppEnv, to naru.ReleaseNumber, detach bool, emit func(delivery.Event)) error
 	Scale(ctx context.Context, ae naru.AppEnv, instances map[naru.ServiceName]int, detach bool, emit func(delivery.Event)) error
 	Down(ctx context.Context, ae naru.AppEnv, volumes, detach bool, emit func(delivery.Event)) error
+	Follow(ctx context.Context, ae naru.AppEnv, emit func(delivery.Event)) error
 }
 
 func (s *Server) up(w http.ResponseWriter, r *http.Request) error {
@@ -66,8 +67,15 @@ func (s *Server) down(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
-// change answers a request with the events of what it sets going. An error before the first event is an answer with
-// that error's status; a later one is the last line.
+func (s *Server) followRollout(w http.ResponseWriter, r *http.Request) error {
+	ae, err := appEnv(r)
+	if err != nil {
+		return err
+	}
+	return events(w, func(emit func(delivery.Event)) error { return s.cfg.Delivery.Follow(r.Context(), ae, emit) })
+}
+
+// change answers a request with the events of what it sets going.
 func change[Q any](w http.ResponseWriter, r *http.Request, do func(naru.AppEnv, Q, func(delivery.Event)) error) error {
 	ae, err := appEnv(r)
 	if err != nil {
@@ -77,8 +85,14 @@ func change[Q any](w http.ResponseWriter, r *http.Request, do func(naru.AppEnv, 
 	if err != nil {
 		return err
 	}
+	return events(w, func(emit func(delivery.Event)) error { return do(ae, q, emit) })
+}
+
+// events answers with what do emits. An error before the first event is an answer with that error's status; a later
+// one is the last line.
+func events(w http.ResponseWriter, do func(emit func(delivery.Event)) error) error {
 	var out *lines
-	err = do(ae, q, func(e delivery.Event) {
+	err := do(func(e delivery.Event) {
 		if out == nil {
 			out = newLines(w)
 		}
