@@ -32,30 +32,38 @@ func (m *Manager) Attach(ctx context.Context, n Network, e Endpoint) error {
 	if !ok {
 		return fmt.Errorf("attach %s: network %s has not been applied", e.ID, n.Name)
 	}
-	if err := m.createPair(bridge, e); err != nil {
+	if err := m.join(n, bridge, e); err != nil {
 		return fmt.Errorf("attach %s to network %s: %w", e.ID, n.Name, err)
-	}
-	if err := configureInside(n, e); err != nil {
-		return errors.Join(fmt.Errorf("attach %s to network %s: %w", e.ID, n.Name, err), deleteLink(m.vethName(e.ID)))
 	}
 	m.Adopt(e.ID, e.Addr)
 	return nil
 }
 
-// createPair makes both ends where they belong. An end of the same name is left from a container of the same ID whose
-// namespace the kernel has not taken down yet: it gives way.
-func (m *Manager) createPair(bridge int, e Endpoint) error {
+// join makes the pair and sets both ends up, or leaves nothing.
+func (m *Manager) join(n Network, bridge int, e Endpoint) error {
 	c, err := openConversation()
 	if err != nil {
 		return err
 	}
 	defer c.close()
 	name := m.vethName(e.ID)
-	err = c.say(createRequests(name, bridge, e)...)
+	if err := c.createPair(name, bridge, e); err != nil {
+		return err
+	}
+	if err := errors.Join(configureInside(n, e), c.settle(name), c.settle(n.Bridge)); err != nil {
+		return errors.Join(err, c.deleteLink(name))
+	}
+	return nil
+}
+
+// createPair makes both ends where they belong. An end of the same name is left from a container of the same ID whose
+// namespace the kernel has not taken down yet: it gives way.
+func (c conversation) createPair(name string, bridge int, e Endpoint) error {
+	err := c.say(createRequests(name, bridge, e)...)
 	if !errors.Is(err, unix.EEXIST) {
 		return err
 	}
-	if err := deleteLink(name); err != nil {
+	if err := c.deleteLink(name); err != nil {
 		return err
 	}
 	return c.say(createRequests(name, bridge, e)...)
@@ -64,8 +72,10 @@ func (m *Manager) createPair(bridge int, e Endpoint) error {
 // createRequests asks for the pair, the host's end up and on the bridge, and then sets what cannot be set at creation:
 // a note saying whose it is, and hairpin mode. That is needed where bridged packets pass the IP rules
 // (net.bridge.bridge-nf-call-iptables, which Docker switches on): a container that calls its own published port is
-// then sent back through the port that it came by.
+// then sent back through the port that it came by. One queue is enough for an interface that has none of its own: left
+// to itself, the kernel makes as many as there are processors, with a place in sysfs each.
 func createRequests(name string, bridge int, e Endpoint) []request {
+	one := nl.Uint32Attr(1)
 	info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
 	info.AddRtAttr(nl.IFLA_INFO_KIND, nl.NonZeroTerminated("veth"))
 	peer := info.AddRtAttr(nl.IFLA_INFO_DATA, nil).AddRtAttr(nl.VETH_INFO_PEER, nil)
@@ -73,6 +83,8 @@ func createRequests(name string, bridge int, e Endpoint) []request {
 	peer.AddRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(inside))
 	peer.AddRtAttr(unix.IFLA_NET_NS_FD, nl.Uint32Attr(uint32(e.NetNS.Fd())))
 	peer.AddRtAttr(unix.IFLA_ADDRESS, hardwareAddr(e.Addr))
+	peer.AddRtAttr(unix.IFLA_NUM_TX_QUEUES, one)
+	peer.AddRtAttr(unix.IFLA_NUM_RX_QUEUES, one)
 
 	port := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
 	port.AddRtAttr(nl.IFLA_INFO_SLAVE_KIND, nl.NonZeroTerminated("bridge"))
@@ -81,6 +93,7 @@ func createRequests(name string, bridge int, e Endpoint) []request {
 	return []request{
 		newRequest("create veth pair", unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL,
 			linkUp(0), nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)),
+			nl.NewRtAttr(unix.IFLA_NUM_TX_QUEUES, one), nl.NewRtAttr(unix.IFLA_NUM_RX_QUEUES, one),
 			nl.NewRtAttr(unix.IFLA_MASTER, nl.Uint32Attr(uint32(bridge))), info),
 		newRequest("set up bridge port", unix.RTM_NEWLINK, 0,
 			nl.NewIfInfomsg(unix.AF_UNSPEC), nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)),
@@ -104,7 +117,10 @@ func configureInside(n Network, e Endpoint) error {
 		if err := disableIPv6(inside); err != nil {
 			return err
 		}
-		return c.say(insideRequests(n, e.Addr, eth)...)
+		if err := c.say(insideRequests(n, e.Addr, eth)...); err != nil {
+			return err
+		}
+		return c.settle(inside)
 	})
 }
 

@@ -1,6 +1,7 @@
 package network
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -15,7 +16,7 @@ func BenchmarkAttach(b *testing.B) {
 	must(b, m.Apply(b.Context(), State{Networks: []Network{n}}))
 	first := attach(b, m, n, 2)
 	serve(b, first.ns, "first", 80)
-	var joined, pairs, connected []time.Duration
+	var joined, pairs, insides, connected []time.Duration
 	for b.Loop() {
 		b.StopTimer()
 		ns := newNetNS(b)
@@ -23,20 +24,27 @@ func BenchmarkAttach(b *testing.B) {
 		bridge, _ := m.bridgeIndex(n.Bridge)
 		b.StartTimer()
 		start := time.Now()
-		must(b, m.createPair(bridge, e))
+		c, err := openConversation()
+		must(b, err)
+		must(b, c.createPair(m.vethName(e.ID), bridge, e))
 		pair := time.Now()
 		must(b, configureInside(n, e))
+		in := time.Now()
+		must(b, errors.Join(c.settle(m.vethName(e.ID)), c.settle(n.Bridge)))
 		end := time.Now()
+		c.close()
 		b.StopTimer()
 		if _, err := askFrom(ns, "tcp", at(first.addr, 80), nil, 5*time.Second); err != nil {
 			b.Error(err)
 		}
 		pairs, joined = append(pairs, pair.Sub(start)), append(joined, end.Sub(start))
+		insides = append(insides, in.Sub(pair))
 		connected = append(connected, time.Since(end))
 		must(b, deleteLink(m.vethName(e.ID)))
 		b.StartTimer()
 	}
 	b.ReportMetric(us(pairs, 0.5), "pair-µs")
+	b.ReportMetric(us(insides, 0.5), "inside-µs")
 	b.ReportMetric(us(joined, 0.5), "median-µs")
 	b.ReportMetric(us(joined, 0.95), "p95-µs")
 	b.ReportMetric(us(connected, 0.5), "connected-µs")

@@ -39,6 +39,20 @@ func ipv4() match {
 	}
 }
 
+func protocol(name string) match {
+	return match{
+		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: reg1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: reg1, Data: []byte{protocolNumber(name)}},
+	}
+}
+
+func protocolNumber(name string) byte {
+	if name == "udp" {
+		return unix.IPPROTO_UDP
+	}
+	return unix.IPPROTO_TCP
+}
+
 // Offsets of the addresses in an IPv4 header.
 const (
 	saddrOffset = 12
@@ -128,10 +142,13 @@ func anyPortVmap(m *nftables.Set) match {
 	}
 }
 
-// inTurn loads the address and port whose turn it is.
+// inTurn loads the address and port whose turn it is. The number is turned round because the library declares the keys
+// of such a map to be in network order: with the machine's own, nft would list them as 16777216, 33554432, …, and a
+// ruleset saved and restored would send connections nowhere.
 func inTurn(m *nftables.Set, n int) match {
 	return match{
 		&expr.Numgen{Register: reg1, Modulus: uint32(n), Type: unix.NFT_NG_INCREMENTAL},
+		&expr.Byteorder{SourceRegister: reg1, DestRegister: reg1, Op: expr.ByteorderHton, Len: 4, Size: 4},
 		&expr.Lookup{SourceRegister: reg1, SetName: m.Name, SetID: m.ID, IsDestRegSet: true, DestRegister: reg1},
 	}
 }

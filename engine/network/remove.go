@@ -89,7 +89,11 @@ func deleteLink(name string) error {
 		return err
 	}
 	defer c.close()
-	err = c.say(newRequest("delete interface "+name, unix.RTM_DELLINK, 0,
+	return c.deleteLink(name)
+}
+
+func (c conversation) deleteLink(name string) error {
+	err := c.say(newRequest("delete interface "+name, unix.RTM_DELLINK, 0,
 		nl.NewIfInfomsg(unix.AF_UNSPEC), nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name))))
 	if errors.Is(err, unix.ENODEV) {
 		return nil

@@ -111,6 +111,23 @@ func (c conversation) index(name string) (int, error) {
 	return int(ifr.Uint32()), nil
 }
 
+// settle waits until an interface's carrier has come through: the kernel tells its other parts (the bridge, the queue)
+// of it later, from a work queue, and drops packets meanwhile. Asking for the link's state as ethtool does makes it
+// happen now, since Linux 6.1; before, only soon.
+func (c conversation) settle(name string) error {
+	value := struct{ cmd, data uint32 }{cmd: unix.ETHTOOL_GLINK}
+	ifr := struct {
+		name [unix.IFNAMSIZ]byte
+		data unsafe.Pointer
+		_    [16]byte
+	}{data: unsafe.Pointer(&value)}
+	copy(ifr.name[:unix.IFNAMSIZ-1], name)
+	if _, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(c.fd), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&ifr))); e != 0 {
+		return fmt.Errorf("wait for interface %s: %w", name, e)
+	}
+	return nil
+}
+
 // writeSysctl sets a value in /proc/sys/net of the thread's network namespace.
 func writeSysctl(path, value string) error {
 	if err := os.WriteFile("/proc/sys/net/"+path, []byte(value), 0); err != nil {

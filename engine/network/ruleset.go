@@ -4,8 +4,8 @@ import (
 	"net/netip"
 
 	"github.com/google/nftables"
+	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
-	"golang.org/x/sys/unix"
 )
 
 // The whole table, as it is for the state in testdata/full.nft:
@@ -47,8 +47,8 @@ func (r *ruleset) addSets(networks []Network) {
 		}
 	}
 	pair := nftables.MustConcatSetType(nftables.TypeIFName, nftables.TypeIFName)
-	r.bridges = r.set(nftables.Set{Name: "bridges", KeyType: nftables.TypeIFName}, bridges)
-	r.internal = r.set(nftables.Set{Name: "internal", KeyType: nftables.TypeIFName}, internal)
+	r.bridges = r.set(nftables.Set{Name: "bridges", KeyType: nftables.TypeIFName, KeyByteOrder: binaryutil.NativeEndian}, bridges)
+	r.internal = r.set(nftables.Set{Name: "internal", KeyType: nftables.TypeIFName, KeyByteOrder: binaryutil.NativeEndian}, internal)
 	r.same = r.set(nftables.Set{Name: "same", KeyType: pair, Concatenation: true}, same)
 }
 
@@ -97,7 +97,7 @@ func (r *ruleset) addPublications(s State) {
 		if len(p.Backends) == 0 {
 			continue // nothing answers: the host refuses the connection itself
 		}
-		r.addBackends(r.chain(p.key().chain()), p.Backends)
+		r.addBackends(p)
 		e := nftables.SetElement{Key: p.key().bytes(), VerdictData: &expr.Verdict{Kind: expr.VerdictGoto, Chain: p.key().chain()}}
 		if p.key().ip.IsValid() {
 			exact = append(exact, e)
@@ -132,19 +132,21 @@ func (r *ruleset) addEntries() {
 	r.rule(out, verdict(expr.VerdictJump, published.Name))
 }
 
-// addBackends sends the connections that come to a chain to the backends in turn.
-func (r *ruleset) addBackends(c *nftables.Chain, backends []netip.AddrPort) {
-	if len(backends) == 1 {
-		r.rule(c, ipv4(), dnatTo(backends[0]))
+// addBackends makes a publication's chain, which sends connections to the backends in turn.
+func (r *ruleset) addBackends(p Publication) {
+	name := p.key().chain()
+	c := r.chain(name)
+	if len(p.Backends) == 1 {
+		r.rule(c, ipv4(), protocol(p.Protocol), dnatTo(p.Backends[0]))
 		return
 	}
-	elements := make([]nftables.SetElement, len(backends))
-	for i, b := range backends {
-		elements[i] = nftables.SetElement{Key: native32(uint32(i)), Val: addrPortBytes(b)}
+	elements := make([]nftables.SetElement, len(p.Backends))
+	for i, b := range p.Backends {
+		elements[i] = nftables.SetElement{Key: binaryutil.BigEndian.PutUint32(uint32(i)), Val: addrPortBytes(b)}
 	}
 	turns := r.set(nftables.Set{Anonymous: true, Constant: true, IsMap: true, KeyType: nftables.TypeInteger,
 		DataType: nftables.MustConcatSetType(nftables.TypeIPAddr, nftables.TypeInetService)}, elements)
-	r.rule(c, ipv4(), inTurn(turns, len(backends)), dnat())
+	r.rule(c, ipv4(), protocol(p.Protocol), inTurn(turns, len(p.Backends)), dnat())
 }
 
 // bytes is the key as it lies in the kernel's registers: each part fills up four bytes; the address only if there is one.
@@ -153,11 +155,7 @@ func (k portKey) bytes() []byte {
 	if k.ip.IsValid() {
 		b = k.ip.AsSlice()
 	}
-	proto := byte(unix.IPPROTO_TCP)
-	if k.protocol == "udp" {
-		proto = unix.IPPROTO_UDP
-	}
-	return append(b, proto, 0, 0, 0, byte(k.port>>8), byte(k.port), 0, 0)
+	return append(b, protocolNumber(k.protocol), 0, 0, 0, byte(k.port>>8), byte(k.port), 0, 0)
 }
 
 func addrPortBytes(a netip.AddrPort) []byte {

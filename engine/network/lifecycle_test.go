@@ -1,0 +1,213 @@
+package network
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+)
+
+func TestBackendsTakeTurns(t *testing.T) {
+	m := newHost(t)
+	n := testNetwork(1)
+	a, b := netip.MustParseAddrPort("10.199.1.2:80"), netip.MustParseAddrPort("10.199.1.3:81")
+	s := State{Networks: []Network{n}}
+	for _, proto := range []string{"tcp", "udp"} {
+		s.Publications = append(s.Publications, Publication{HostPort: 8080, Protocol: proto, Backends: []netip.AddrPort{a, b}})
+	}
+	must(t, m.Apply(t.Context(), s))
+	serve(t, attach(t, m, n, 2).ns, "a", 80)
+	serve(t, attach(t, m, n, 3).ns, "b", 81)
+	for _, proto := range []string{"tcp", "udp"} {
+		seen := map[string]int{}
+		for range 6 {
+			got, err := ask(hostNS(t), proto, at(localhost, 8080))
+			must(t, err)
+			seen[got[:1]]++
+		}
+		if seen["a"] != 3 || seen["b"] != 3 {
+			t.Errorf("%s: answers by backend: %v, want 3 each", proto, seen)
+		}
+	}
+}
+
+// A connection that stands is not cut when its backend is taken out of the port: a rollout drains it first. New ones,
+// and those of UDP, which never end by themselves, go to the new backend at once.
+func TestChangingBackends(t *testing.T) {
+	m := newHost(t)
+	n := testNetwork(1)
+	port := func(backends ...string) State {
+		s := State{Networks: []Network{n}}
+		for _, proto := range []string{"tcp", "udp"} {
+			p := Publication{HostPort: 8080, Protocol: proto}
+			for _, b := range backends {
+				p.Backends = append(p.Backends, netip.MustParseAddrPort(b))
+			}
+			s.Publications = append(s.Publications, p)
+		}
+		return s
+	}
+	must(t, m.Apply(t.Context(), port()))
+	old, next := attach(t, m, n, 2), attach(t, m, n, 3)
+	serve(t, next.ns, "new", 80)
+	udp := talk(t, "udp", 8080)
+	udp.say(t, "") // nobody is there yet: the kernel remembers this flow as one to the host itself
+
+	must(t, m.Apply(t.Context(), port("10.199.1.2:80")))
+	echo := listen(t, old, 80)
+	tcp := talk(t, "tcp", 8080)
+	server, err := echo.Accept()
+	must(t, err)
+	defer server.Close()
+
+	must(t, m.Apply(t.Context(), port("10.199.1.3:80")))
+	_, err = server.Write([]byte("still here"))
+	must(t, err)
+	tcp.hear(t, "still here")
+	expect(t, hostNS(t), "tcp", at(localhost, 8080), "new sees 10.199.1.1")
+	udp.say(t, "new sees 10.199.1.1")
+
+	must(t, m.Detach(t.Context(), old.id))
+	if flows := flowsBy(t, old.addr); len(flows) != 0 {
+		t.Errorf("flows to a container that is gone: %v", flows)
+	}
+}
+
+func listen(t *testing.T, c container, port uint16) net.Listener {
+	t.Helper()
+	var l net.Listener
+	must(t, inNetNS(c.ns, func() (err error) {
+		l, err = net.ListenTCP("tcp4", net.TCPAddrFromAddrPort(at(c.addr, port)))
+		return err
+	}))
+	t.Cleanup(func() { l.Close() })
+	return l
+}
+
+// peer is a connection that a test keeps.
+type peer struct{ net.Conn }
+
+func talk(t *testing.T, proto string, port uint16) peer {
+	t.Helper()
+	c, err := net.DialTimeout(proto+"4", at(localhost, port).String(), time.Second)
+	must(t, err)
+	t.Cleanup(func() { c.Close() })
+	return peer{c}
+}
+
+func (p peer) hear(t *testing.T, want string) {
+	t.Helper()
+	buf := make([]byte, 64)
+	_ = p.SetReadDeadline(time.Now().Add(time.Second))
+	k, err := p.Read(buf)
+	if got := string(buf[:k]); got != want {
+		t.Errorf("heard %q, %v; want %q", got, err, want)
+	}
+}
+
+func (p peer) say(t *testing.T, want string) {
+	t.Helper()
+	if _, err := p.Write([]byte("who?")); err != nil {
+		t.Error(err)
+	}
+	p.hear(t, want)
+}
+
+func flowsBy(t *testing.T, addr netip.Addr) []*netlink.ConntrackFlow {
+	t.Helper()
+	all, err := netlink.ConntrackTableList(netlink.ConntrackTable, netlink.FAMILY_V4)
+	must(t, err)
+	return slices.DeleteFunc(all, func(f *netlink.ConntrackFlow) bool { return !flowsTo(addr)(f) })
+}
+
+// A port that leads nowhere any more is refused, not left hanging.
+func TestPortWithoutBackends(t *testing.T) {
+	m := newHost(t)
+	must(t, m.Apply(t.Context(), State{Networks: []Network{testNetwork(1)}, Publications: []Publication{{HostPort: 8080, Protocol: "tcp"}}}))
+	if _, err := ask(hostNS(t), "tcp", at(localhost, 8080)); err == nil || !strings.Contains(err.Error(), "refused") {
+		t.Errorf("got %v, want: connection refused", err)
+	}
+}
+
+// A host's own firewall keeps the last word over published ports.
+func TestHostFirewallStays(t *testing.T) {
+	m := newHost(t)
+	world := outside(t)
+	n := testNetwork(1)
+	must(t, m.Apply(t.Context(), State{Networks: []Network{n}, Publications: []Publication{
+		{HostPort: 8080, Protocol: "tcp", Backends: []netip.AddrPort{netip.MustParseAddrPort("10.199.1.2:80")}}}}))
+	a := attach(t, m, n, 2)
+	serve(t, a.ns, "a", 80)
+	expect(t, world, "tcp", at(hostAddr, 8080), "a sees "+outsideAddr.String())
+	nft(t, "add table inet fw; add chain inet fw f { type filter hook forward priority 10; }; add rule inet fw f ip saddr "+outsideAddr.String()+" drop")
+	defer nft(t, "delete table inet fw")
+	expectNone(t, world, "tcp", at(hostAddr, 8080))
+}
+
+func TestDetachAndLeftovers(t *testing.T) {
+	m := newHost(t)
+	n := testNetwork(1)
+	must(t, m.Apply(t.Context(), State{Networks: []Network{n}}))
+	a, b := attach(t, m, n, 2), attach(t, m, n, 3)
+	for range 2 {
+		must(t, m.Detach(t.Context(), a.id))
+	}
+	wantLeftovers(t, m)
+
+	later := New(Config{Tag: testTag}) // the daemon after a crash
+	wantLeftovers(t, later, "bridge "+n.Bridge, "nftables table inet "+tableName(testTag),
+		"veth "+m.vethName(b.id)+" of "+b.id+" (10.199.1.3)")
+	must(t, later.Apply(t.Context(), State{Networks: []Network{n}}))
+	later.Adopt(b.id, b.addr)
+	wantLeftovers(t, later)
+	must(t, later.Detach(t.Context(), b.id))
+	wantLeftovers(t, later)
+	wantLeftovers(t, New(Config{Tag: "0000"}))
+}
+
+func wantLeftovers(t *testing.T, m *Manager, want ...string) {
+	t.Helper()
+	got, err := m.Leftovers(t.Context())
+	must(t, err)
+	if !slices.Equal(got, want) {
+		t.Errorf("leftovers %q, want %q", got, want)
+	}
+}
+
+// A container that starts again gets its place although the kernel has not yet taken down the former one.
+func TestAttachAgain(t *testing.T) {
+	m := newHost(t)
+	n := testNetwork(1)
+	must(t, m.Apply(t.Context(), State{Networks: []Network{n}}))
+	attach(t, m, n, 2)
+	again := attach(t, m, n, 2)
+	other := attach(t, m, n, 3)
+	serve(t, again.ns, "again", 80)
+	expect(t, other.ns, "tcp", at(again.addr, 80), "again sees 10.199.1.3")
+}
+
+func TestAttachRefuses(t *testing.T) {
+	m := newHost(t)
+	n := testNetwork(1)
+	e := Endpoint{ID: "x", Addr: netip.MustParseAddr("10.199.1.2"), NetNS: newNetNS(t)}
+	if err := m.Attach(t.Context(), n, e); err == nil || !strings.Contains(err.Error(), "has not been applied") {
+		t.Errorf("got %v", err)
+	}
+	must(t, m.Apply(t.Context(), State{Networks: []Network{n}}))
+	e.Addr = n.Gateway
+	if err := m.Attach(t.Context(), n, e); err == nil || !strings.Contains(err.Error(), "is not an address for a container") {
+		t.Errorf("got %v", err)
+	}
+	must(t, deleteLink(n.Bridge)) // behind the Manager's back
+	e.Addr = n.Gateway.Next()
+	if err := m.Attach(context.Background(), n, e); err == nil {
+		t.Error("attached to a bridge that is gone")
+	}
+	must(t, m.Apply(t.Context(), State{Networks: []Network{n}}))
+	wantLeftovers(t, m)
+}
