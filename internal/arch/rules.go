@@ -12,14 +12,14 @@ var everybody = []string{"naru", "store", "internal/cleanup"}
 
 // loners import nothing of the tree but what their row says, not even everybody.
 var loners = []string{"naru", "store", "internal/cleanup", "internal/arch", "edge/router", "cmd/naru-keeper",
-	"engine/sandbox/fork", "engine/sandbox/inside", "engine/logs", "examples"}
+	"engine/sandbox/fork", "engine/sandbox/inside", "engine/sandbox/program", "engine/logs", "examples"}
 
 // rooms is the layout, from the top of the tree down. Imports go strictly down:
 // cmd → faces → delivery, edge → target → engine → its parts.
 var rooms = []room{
 	{"cmd/naru", []string{"api", "dockerapi", "web", "delivery", "edge", "target", "engine", "registry", "engine/*", "delivery/*", "edge/*", "target/*"},
 		"the wiring is the only package that knows all others"},
-	{"cmd/naru-keeper", []string{"engine/keeper", "engine/sandbox/inside", "engine/sandbox/fork", "engine/logs"},
+	{"cmd/naru-keeper", []string{"engine/keeper", "engine/sandbox/inside", "engine/sandbox/program", "engine/sandbox/fork", "engine/logs"},
 		"the tiny binary is every container's init: each package it links is paid for at each start"},
 
 	{"api", []string{"delivery", "delivery/*", "edge", "edge/*", "target", "engine", "engine/*", "registry"},
@@ -52,9 +52,10 @@ var rooms = []room{
 
 	{"engine", []string{"engine/*"}, "the engine joins its parts and has never heard of apps"},
 	{"engine/image", nil, "parts of the engine do not know each other"},
-	{"engine/sandbox", []string{"engine/sandbox/fork", "engine/sandbox/inside"}, "parts of the engine do not know each other"},
+	{"engine/sandbox", []string{"engine/sandbox/fork", "engine/sandbox/program"}, "parts of the engine do not know each other"},
 	{"engine/sandbox/fork", nil, "linked into the tiny binary, so it stands alone"},
-	{"engine/sandbox/inside", []string{"engine/sandbox/fork"}, "linked into the tiny binary, so it stands alone"},
+	{"engine/sandbox/program", nil, "what the daemon writes and the init inside reads: linked into the tiny binary, so it stands alone"},
+	{"engine/sandbox/inside", []string{"engine/sandbox/fork", "engine/sandbox/program"}, "linked into the tiny binary, so it stands alone"},
 	{"engine/network", nil, "parts of the engine do not know each other"},
 	{"engine/volume", nil, "parts of the engine do not know each other"},
 	{"engine/logs", nil, "linked into the tiny binary, so it stands alone"},

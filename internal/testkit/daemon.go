@@ -25,28 +25,28 @@ const startTimeout = 60 * time.Second
 type Daemon struct {
 	Data, Run string
 	HTTP      string // address of the router, 127.0.0.1:port
+	Subnet    netip.Prefix
 
-	t      testing.TB
-	naru   string
-	subnet netip.Prefix
-	log    *os.File
-	cmd    *exec.Cmd     // of the running daemon
-	ended  chan struct{} // closed when cmd has ended
+	t     testing.TB
+	naru  string
+	log   *os.File
+	cmd   *exec.Cmd     // of the running daemon
+	ended chan struct{} // closed when cmd has ended
 }
 
 // StartDaemon starts a daemon of the test's own and waits until it answers. Extra flags go to `naru server` as they are.
 func StartDaemon(t testing.TB, flags ...string) *Daemon {
 	t.Helper()
-	RequireRoot(t)
-	d := newDaemon(t)
-	t.Cleanup(d.finish)
+	d := NewDaemon(t)
 	d.Start(flags...)
 	return d
 }
 
-// newDaemon makes the folders. They are not of t.TempDir: a unix socket's path has room for 107 bytes.
-func newDaemon(t testing.TB) *Daemon {
+// NewDaemon makes what a daemon needs and does not start it. Its folders are not of t.TempDir: a unix socket's path has
+// room for 107 bytes.
+func NewDaemon(t testing.TB) *Daemon {
 	t.Helper()
+	RequireRoot(t)
 	naru := Binary(t)
 	dir, err := os.MkdirTemp("", "nk")
 	if err != nil {
@@ -56,19 +56,21 @@ func newDaemon(t testing.TB) *Daemon {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &Daemon{
+	d := &Daemon{
 		Data: filepath.Join(dir, "data"), Run: filepath.Join(dir, "run"),
-		HTTP: freeAddress(t), t: t, naru: naru, subnet: freeSubnet(t), log: log,
+		HTTP: freeAddress(t), Subnet: freeSubnet(t), t: t, naru: naru, log: log,
 	}
+	t.Cleanup(d.finish)
+	return d
 }
 
 // Start runs the daemon again after Stop or Kill9, and waits until it answers.
 func (d *Daemon) Start(flags ...string) {
 	d.t.Helper()
-	args := append([]string{"server", "--data", d.Data, "--run", d.Run, "--http", d.HTTP, "--subnet", d.subnet.String()}, flags...)
+	args := append([]string{"server", "--data", d.Data, "--run", d.Run, "--http", d.HTTP, "--subnet", d.Subnet.String()}, flags...)
 	d.cmd = exec.Command(d.naru, args...)
 	d.cmd.Stdout, d.cmd.Stderr = d.log, d.log
-	d.cmd.Env = append(os.Environ(), d.marker())
+	d.cmd.Env = d.Environment()
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a Ctrl-C of the test is not the daemon's
 	if err := d.cmd.Start(); err != nil {
 		d.t.Fatalf("start the daemon: %v", err)
@@ -96,6 +98,9 @@ func (d *Daemon) ready() error {
 
 // marker is in the environment of the daemon, and so in that of what it starts on the host.
 func (d *Daemon) marker() string { return "NARU_TESTKIT=" + d.Run }
+
+// Environment is what a program that starts the daemon for the test has to hand on to it.
+func (d *Daemon) Environment() []string { return append(os.Environ(), d.marker()) }
 
 // PID is the daemon's process.
 func (d *Daemon) PID() int { return d.cmd.Process.Pid }
