@@ -82,6 +82,7 @@ func (e *Engine) watchAgain(ctx context.Context, en *entry) error {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.net.Adopt(en.c.ID, en.c.Addr)
 	en.done, en.pidfd = make(chan struct{}), pidfd
 	e.watchExit(en)
 	return nil

@@ -94,15 +94,13 @@ func (m Mount) validate() error {
 func (e *Engine) reserve(c Container) (*entry, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	bases := map[uint32]bool{}
 	for _, other := range e.containers {
 		if other.c.Name == c.Name || other.c.ID == c.Name {
 			return nil, naru.Errorf(naru.Conflict, "the name %q is taken by container %s: remove that one or choose another name", c.Name, other.c.ShortID())
 		}
-		bases[other.c.IDBase] = true
 	}
 	if !c.Spec.HostUserNS {
-		base, err := pickIDBase(c.ID, func(b uint32) bool { return bases[b] })
+		base, err := pickIDBase(c.ID, e.baseTaken())
 		if err != nil {
 			return nil, err
 		}

@@ -65,6 +65,7 @@ type Engine struct {
 	mu         sync.Mutex // guards what follows; never held while waiting for a process
 	containers map[string]*entry
 	networks   map[string]network.Network
+	steps      map[string]stepHold
 	published  map[string][]network.Publication // by the key that Publish was given
 	started    bool                             // Run has begun: changes reach the kernel
 
@@ -99,6 +100,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 		cfg: cfg, tag: Tag(dir), volumes: volumes, log: cfg.Log,
 		containers: map[string]*entry{},
 		networks:   map[string]network.Network{},
+		steps:      map[string]stepHold{},
 		published:  map[string][]network.Publication{},
 	}
 	e.net = network.New(network.Config{Tag: e.tag, Log: cfg.Log})

@@ -62,6 +62,9 @@ func (e *Engine) ids() (known, running map[string]bool) {
 			running[id] = true
 		}
 	}
+	for id := range e.steps {
+		running[id] = true
+	}
 	return known, running
 }
 

@@ -58,7 +58,7 @@ func (e *Engine) newNetwork(name string) (network.Network, error) {
 		return network.Network{}, fmt.Errorf("find a subnet for network %s: %w", name, err)
 	}
 	for i := 0; ; i++ {
-		if bridge := fmt.Sprintf("nr%s-%d", e.tag, i); !bridges[bridge] {
+		if bridge := network.BridgeName(e.tag, i); !bridges[bridge] {
 			return network.Network{Name: name, Bridge: bridge, Subnet: subnet, Gateway: subnet.Addr().Next()}, nil
 		}
 	}

@@ -135,14 +135,7 @@ func dropUserNS(s *specs.Spec) {
 // mounts are the container's own files, then what the user asked for. Each is id-mapped like the root filesystem:
 // root in the container writes as root on the volume, and as nobody everywhere else.
 func mounts(in specInput, ids []specs.LinuxIDMapping) []specs.Mount {
-	bind := func(source, target string, options ...string) specs.Mount {
-		return specs.Mount{Type: "bind", Source: source, Destination: target, UIDMappings: ids, GIDMappings: ids,
-			Options: append([]string{"rbind", "rprivate"}, options...)}
-	}
-	var out []specs.Mount
-	for _, name := range etcFiles {
-		out = append(out, bind(filepath.Join(in.dir, name), "/etc/"+name, "nosuid", "nodev", "noexec"))
-	}
+	out := etcMounts(in.dir, ids)
 	for _, target := range in.c.Spec.Tmpfs {
 		out = append(out, tmpfs(target))
 	}
@@ -155,7 +148,21 @@ func mounts(in specInput, ids []specs.LinuxIDMapping) []specs.Mount {
 		if m.ReadOnly {
 			options = append(options, "ro")
 		}
-		out = append(out, bind(source, m.Target, options...))
+		out = append(out, bind(ids, source, m.Target, options...))
+	}
+	return out
+}
+
+func bind(ids []specs.LinuxIDMapping, source, target string, options ...string) specs.Mount {
+	return specs.Mount{Type: "bind", Source: source, Destination: target, UIDMappings: ids, GIDMappings: ids,
+		Options: append([]string{"rbind", "rprivate"}, options...)}
+}
+
+// etcMounts put the files that writeEtc wrote into dir in their places.
+func etcMounts(dir string, ids []specs.LinuxIDMapping) []specs.Mount {
+	var out []specs.Mount
+	for _, name := range etcFiles {
+		out = append(out, bind(ids, filepath.Join(dir, name), "/etc/"+name, "nosuid", "nodev", "noexec"))
 	}
 	return out
 }

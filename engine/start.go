@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"time"
 
@@ -63,13 +62,7 @@ func (e *Engine) assignAddr(ctx context.Context, en *entry, c *Container) error 
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	used := map[netip.Addr]bool{}
-	for _, other := range e.containers {
-		if other != en && other.c.State != Exited {
-			used[other.c.Addr] = true
-		}
-	}
-	addr, err := network.AllocateAddr(n, func(a netip.Addr) bool { return used[a] })
+	addr, err := network.AllocateAddr(n, e.addrTaken(c.ID))
 	if err != nil {
 		return fmt.Errorf("find an address for %s: %w", c.Name, err)
 	}
