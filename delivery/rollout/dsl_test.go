@@ -20,6 +20,7 @@ import (
 //	release v2 [config=1]          a release of the app shop; its services follow, one a line, indented:
 //	  web image=b scale=2 route=/ needs=db,cache canary=10/30s,50/1m timeout=30s
 //	rollout v1 v2 shifting [step=1] [age=5s]     from, to (v0: none), state, time since its step began
+//	awake age=2s                   since when the daemon runs; always, unless said
 //	scale web=3                    asked for by hand
 //	see web/v1 2/2 [removing] [failure="…"] [log="…"]     a set, named by a release that has it, ready/wanted
 //	send web v1=90 v2=10, shop.localhost/ -> web          the traffic as it is; "send nothing"
@@ -55,6 +56,8 @@ func (s *story) read(line string) {
 		s.releases[words[1]] = s.last
 	case words[0] == "rollout":
 		s.rollout(words, pairs)
+	case words[0] == "awake":
+		s.Awake = epoch.Add(-s.duration(pairs["age"]))
 	case words[0] == "scale":
 		for name, n := range pairs {
 			s.Scales[naru.ServiceName(name)] = s.int(n)

@@ -13,6 +13,7 @@ import (
 // Situation is all that a plan is made from.
 type Situation struct {
 	Now      time.Time
+	Awake    time.Time // since when somebody has been looking: what took place in nobody's sight uses up no time
 	Rollout  naru.Rollout
 	From, To *naru.Release            // nil where the rollout says 0
 	Scales   map[naru.ServiceName]int // asked for by hand, over the releases' own
@@ -81,7 +82,7 @@ func (v view) start() []Op {
 
 // shift gives the new sets their share, a step at a time; the last step gives them all.
 func (v view) shift() []Op {
-	end := v.Rollout.StepSince.Add(v.pause(v.Rollout.Step))
+	end := v.since().Add(v.pause(v.Rollout.Step))
 	if op, failed := v.failure(func(s naru.ReleasedService) time.Time { return end.Add(readyTimeout(s)) }); failed {
 		return []Op{op}
 	}
@@ -116,7 +117,8 @@ func (v view) converge(want wanted) []Op {
 		}
 	}
 	now := v.Observed.Traffic
-	if t := v.traffic(); !t.Equal(now) && v.mayMove() {
+	// A set that this plan changes is judged by the next, which sees what the change did to it.
+	if t := v.traffic(); len(ops) == 0 && !t.Equal(now) && v.mayMove(t) {
 		ops, now = append(ops, SetTraffic{t}), t
 	}
 	for _, st := range v.Observed.Sets {
@@ -138,10 +140,26 @@ func (v view) mayApply(set target.Set) bool {
 	})
 }
 
-// mayMove keeps traffic from moving to new sets that are not ready just now, as after a crash; where the rollout has
-// ended or is past the way back, there is nothing better than to set it.
-func (v view) mayMove() bool {
-	return v.Rollout.State != naru.RolloutShifting || v.newAreReady()
+// mayMove keeps traffic where it is served. The new release gets it only while all its new sets are ready; and on any
+// way, back as well as forward, no service leaves sets that serve for sets that do not: what must move then waits, and
+// what has the traffic stays until it has gone.
+func (v view) mayMove(t target.Traffic) bool {
+	if v.Rollout.State == naru.RolloutShifting && !v.newAreReady() {
+		return false
+	}
+	for name, next := range t.Services {
+		now := v.Observed.Traffic.Services[name]
+		if slices.ContainsFunc(now, v.serves) && !slices.ContainsFunc(next, v.serves) {
+			return false
+		}
+	}
+	return true
+}
+
+// serves reports whether a share of traffic would find somebody.
+func (v view) serves(w target.Weight) bool {
+	st, ok := v.Observed.Set(w.Set)
+	return ok && !st.Removing && (st.Ready > 0 || st.Wanted == 0)
 }
 
 // failure is the advance to failed, when a new set cannot become ready or has not until its deadline.
@@ -173,7 +191,7 @@ func (v view) slowness(s naru.ReleasedService, st target.SetStatus) string {
 	if st.Key == "" {
 		return "was never started, because it depends on " + joinNames(s.DependsOn)
 	}
-	text := fmt.Sprintf("not ready in %s: %d of %d instances are", v.Now.Sub(v.Rollout.StepSince).Round(time.Second), st.Ready, st.Wanted)
+	text := fmt.Sprintf("not ready in %s: %d of %d instances are", v.Now.Sub(v.since()).Round(time.Second), st.Ready, st.Wanted)
 	for _, in := range st.Instances {
 		if in.State != naru.InstanceReady && in.Reason != "" {
 			return text + "; " + in.Reason

@@ -36,7 +36,10 @@ type Config struct {
 }
 
 // Rollouts moves traffic from release to release.
-type Rollouts struct{ cfg Config }
+type Rollouts struct {
+	cfg   Config
+	awake time.Time
+}
 
 // New returns the rollouts that c.Store remembers; Run carries them out.
 func New(c Config) *Rollouts {
@@ -52,7 +55,7 @@ func New(c Config) *Rollouts {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Rollouts{c}
+	return &Rollouts{c, c.Now()}
 }
 
 // Run carries out rollouts and keeps steady states until ctx ends. It looks when the store or the target hints that
@@ -122,7 +125,7 @@ func (r *Rollouts) reconcile(ctx context.Context, ae naru.AppEnv) error {
 
 // situation reads what a plan needs.
 func (r *Rollouts) situation(ctx context.Context, ae naru.AppEnv) (Situation, error) {
-	s := Situation{Now: r.cfg.Now(), Domain: r.cfg.Domain}
+	s := Situation{Now: r.cfg.Now(), Awake: r.awake, Domain: r.cfg.Domain}
 	err := r.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
 		if s.Rollout, err = r.Newest(tx, ae); err != nil {
 			return err

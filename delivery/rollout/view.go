@@ -112,9 +112,18 @@ func (v view) newAreReady() bool {
 	})
 }
 
+// since is when the present step began, or when the daemon came back in the middle of it: after its death, or the
+// machine's, instances need their time again.
+func (v view) since() time.Time {
+	if v.Awake.After(v.Rollout.StepSince) {
+		return v.Awake
+	}
+	return v.Rollout.StepSince
+}
+
 // startDeadline is when a new set must be ready: its own time after those it depends on had theirs.
 func (v view) startDeadline(s naru.ReleasedService) time.Time {
-	return v.Rollout.StepSince.Add(v.timeToReady(s))
+	return v.since().Add(v.timeToReady(s))
 }
 
 func (v view) timeToReady(s naru.ReleasedService) time.Duration {
