@@ -1,0 +1,340 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/opencontainers/cgroups"
+	"github.com/opencontainers/cgroups/manager"
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"naru/engine/sandbox/fork"
+)
+
+const cgroupMount = "/sys/fs/cgroup"
+
+// cgroup is a container's group in every hierarchy: one of v2, or several of v1 and perhaps one of v2 beside them.
+// The zero value is no group: a container without a CgroupPath stays in its spawner's.
+type cgroup struct {
+	path    string
+	manager cgroups.Manager
+	devices []specs.LinuxDeviceCgroup
+	open    []*os.File // what join opened
+}
+
+func newCgroup(path string, l *specs.Linux) (*cgroup, error) {
+	if path == "" {
+		return &cgroup{}, nil
+	}
+	var res *specs.LinuxResources
+	if l != nil {
+		res = l.Resources
+	}
+	m, err := cgroupManager(path, cgroupResources(res))
+	if err != nil {
+		return nil, err
+	}
+	g := &cgroup{path: path, manager: m}
+	if res != nil {
+		g.devices = res.Devices
+	}
+	return g, nil
+}
+
+func cgroupManager(path string, res *cgroups.Resources) (cgroups.Manager, error) {
+	if !filepath.IsAbs(path) || filepath.Clean(path) == "/" {
+		return nil, fmt.Errorf("cgroup path %q: want an absolute one below the root", path)
+	}
+	m, err := manager.New(&cgroups.Cgroup{Path: filepath.Clean(path), Resources: res})
+	if err != nil {
+		return nil, fmt.Errorf("cgroup %s: %w", path, err)
+	}
+	return m, nil
+}
+
+// facts tells the plan which cgroups a container can be shown.
+func (g *cgroup) facts() facts {
+	f := facts{Unified: cgroups.IsCgroup2UnifiedMode(), Cgroups: map[string]string{}}
+	for _, dir := range g.dirs() {
+		rel, _ := filepath.Rel(cgroupMount, dir)
+		name, _, _ := strings.Cut(rel, "/")
+		f.Cgroups[name] = dir
+	}
+	return f
+}
+
+// dirs are the group's folders, each once: v1 hierarchies that hold several controllers are named by each.
+func (g *cgroup) dirs() []string {
+	if g.manager == nil {
+		return nil
+	}
+	seen := map[string]bool{}
+	var dirs []string
+	for _, dir := range g.manager.GetPaths() {
+		if !seen[dir] {
+			seen[dir] = true
+			dirs = append(dirs, dir)
+		}
+	}
+	return dirs
+}
+
+// create makes the group with its limits. A group of that name that exists is an error: it would be another's.
+func (g *cgroup) create() (err error) {
+	if g.manager == nil {
+		return nil
+	}
+	if g.manager.Exists() {
+		return fmt.Errorf("cgroup %s exists already", g.path)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, g.manager.Destroy())
+		}
+	}()
+	if err := g.manager.Apply(-1); err != nil {
+		return fmt.Errorf("create cgroup %s: %w", g.path, err)
+	}
+	if err := g.manager.Set(nil); err != nil {
+		return fmt.Errorf("limit cgroup %s: %w", g.path, err)
+	}
+	if err := g.limitDevices(); err != nil {
+		return fmt.Errorf("limit devices of cgroup %s: %w", g.path, err)
+	}
+	return nil
+}
+
+// join opens what a process needs to be born in the group.
+func (g *cgroup) join(cmd *fork.Cmd) error {
+	for _, dir := range g.dirs() {
+		tasks, err := os.OpenFile(filepath.Join(dir, "tasks"), os.O_WRONLY, 0)
+		if err == nil {
+			g.open = append(g.open, tasks)
+			cmd.Cgroups = append(cmd.Cgroups, tasks)
+			continue
+		}
+		unified, err := os.Open(dir)
+		if err != nil {
+			return fmt.Errorf("open cgroup %s: %w", g.path, err)
+		}
+		g.open = append(g.open, unified)
+		cmd.CgroupFD = int(unified.Fd())
+	}
+	return nil
+}
+
+func (g *cgroup) remove(ctx context.Context) error {
+	if g.manager == nil {
+		return nil
+	}
+	return g.clear(ctx)
+}
+
+// RemoveCgroup kills whatever is left in a cgroup or below it, and removes it. One that is gone is no error.
+func RemoveCgroup(ctx context.Context, path string) error {
+	g, err := newCgroup(path, nil)
+	if err != nil {
+		return err
+	}
+	return g.clear(ctx)
+}
+
+// removeWait is how long a killed process may take to leave its cgroup's folder, after its end was seen.
+const removeWait = 5 * time.Second
+
+func (g *cgroup) clear(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, removeWait)
+	defer cancel()
+	for {
+		err := g.removeDirs()
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("remove cgroup %s: %w", g.path, err)
+		}
+		if err := g.killAll(ctx); err != nil {
+			return fmt.Errorf("kill cgroup %s: %w", g.path, err)
+		}
+	}
+}
+
+func (g *cgroup) removeDirs() error {
+	var errs []error
+	for _, dir := range g.dirs() {
+		errs = append(errs, cgroups.RemovePath(dir))
+	}
+	return errors.Join(errs...)
+}
+
+// killAll kills every process in the group and waits for their ends. Forks are stopped first where that can be said
+// in one write; a frozen process of v1 dies only when it thaws.
+func (g *cgroup) killAll(ctx context.Context) error {
+	for _, dir := range g.dirs() {
+		os.WriteFile(filepath.Join(dir, "pids.max"), []byte("0"), 0)
+		os.WriteFile(filepath.Join(dir, "cgroup.kill"), []byte("1"), 0)
+	}
+	pids, err := g.members()
+	if err != nil {
+		return err
+	}
+	var dying []*os.File
+	defer func() { closeAll(dying) }()
+	for pid := range pids {
+		if f := g.killMember(pid); f != nil {
+			dying = append(dying, f)
+		}
+	}
+	for _, dir := range g.dirs() {
+		os.WriteFile(filepath.Join(dir, "freezer.state"), []byte("THAWED"), 0)
+	}
+	for _, f := range dying {
+		if err := awaitExit(ctx, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// killMember kills a process that the group still holds after its pidfd is open: a pid alone could be another's by now.
+func (g *cgroup) killMember(pid int) *os.File {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return nil
+	}
+	if now, err := g.members(); err != nil || !now[pid] {
+		unix.Close(fd)
+		return nil
+	}
+	unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
+	return os.NewFile(uintptr(fd), "pidfd")
+}
+
+func (g *cgroup) members() (map[int]bool, error) {
+	all := map[int]bool{}
+	for _, dir := range g.dirs() {
+		pids, err := cgroups.GetAllPids(dir)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENODEV) {
+			return nil, err
+		}
+		for _, pid := range pids {
+			all[pid] = true
+		}
+	}
+	return all, nil
+}
+
+// Freeze stops every process of a cgroup between two instructions, or lets them go on.
+func Freeze(path string, frozen bool) error {
+	g, err := newCgroup(path, nil)
+	if err != nil {
+		return err
+	}
+	state := cgroups.Thawed
+	if frozen {
+		state = cgroups.Frozen
+	}
+	if err := g.manager.Freeze(state); err != nil {
+		return fmt.Errorf("freeze cgroup %s: %w", path, err)
+	}
+	return nil
+}
+
+// Update changes the limits of a running container's cgroup; fields that are nil stay as they are. Devices cannot
+// change.
+func Update(path string, res *specs.LinuxResources) error {
+	m, err := cgroupManager(path, cgroupResources(res))
+	if err != nil {
+		return err
+	}
+	if err := m.Set(nil); err != nil {
+		return fmt.Errorf("limit cgroup %s: %w", path, err)
+	}
+	return nil
+}
+
+// OOMKilled says whether the kernel killed a process of the cgroup because its memory was full.
+func OOMKilled(path string) (bool, error) {
+	g, err := newCgroup(path, nil)
+	if err != nil {
+		return false, err
+	}
+	n, err := g.manager.OOMKillCount()
+	if err != nil {
+		return false, fmt.Errorf("read OOM kills of cgroup %s: %w", path, err)
+	}
+	return n > 0, nil
+}
+
+// Usage is what a cgroup uses now, and used so far.
+type Usage struct {
+	MemoryBytes      uint64 // without page cache that could be dropped at once
+	MemoryLimitBytes uint64 // the kernel's "unlimited" is a very large number
+	CPU              time.Duration
+	CPUThrottled     time.Duration
+	PIDs             uint64
+}
+
+// Stats reads a cgroup's usage.
+func Stats(path string) (Usage, error) {
+	g, err := newCgroup(path, nil)
+	if err != nil {
+		return Usage{}, err
+	}
+	s, err := g.manager.Stats(&cgroups.StatsOptions{Controllers: cgroups.CPU | cgroups.Memory | cgroups.Pids})
+	if err != nil {
+		return Usage{}, fmt.Errorf("read usage of cgroup %s: %w", path, err)
+	}
+	inactive := s.MemoryStats.Stats["total_inactive_file"] // v1
+	if cgroups.IsCgroup2UnifiedMode() {
+		inactive = s.MemoryStats.Stats["inactive_file"]
+	}
+	return Usage{
+		MemoryBytes:      s.MemoryStats.Usage.Usage - min(inactive, s.MemoryStats.Usage.Usage),
+		MemoryLimitBytes: s.MemoryStats.Usage.Limit,
+		CPU:              time.Duration(s.CpuStats.CpuUsage.TotalUsage),
+		CPUThrottled:     time.Duration(s.CpuStats.ThrottlingData.ThrottledTime),
+		PIDs:             s.PidsStats.Current,
+	}, nil
+}
+
+// cgroupResources translates a spec's limits. Devices are left out: see limitDevices.
+func cgroupResources(r *specs.LinuxResources) *cgroups.Resources {
+	out := &cgroups.Resources{}
+	if r == nil {
+		return out
+	}
+	if m := r.Memory; m != nil {
+		out.Memory, out.MemoryReservation, out.MemorySwap = deref(m.Limit), deref(m.Reservation), deref(m.Swap)
+		out.MemorySwappiness, out.OomKillDisable = m.Swappiness, deref(m.DisableOOMKiller)
+		out.MemoryCheckBeforeUpdate = deref(m.CheckBeforeUpdate)
+	}
+	if c := r.CPU; c != nil {
+		out.CpuShares, out.CpuQuota, out.CpuPeriod, out.CpuBurst = deref(c.Shares), deref(c.Quota), deref(c.Period), c.Burst
+		out.CpuWeight = cgroups.ConvertCPUSharesToCgroupV2Value(out.CpuShares)
+		out.CpuRtRuntime, out.CpuRtPeriod = deref(c.RealtimeRuntime), deref(c.RealtimePeriod)
+		out.CpusetCpus, out.CpusetMems, out.CPUIdle = c.Cpus, c.Mems, c.Idle
+	}
+	if r.Pids != nil {
+		out.PidsLimit = r.Pids.Limit
+	}
+	for _, h := range r.HugepageLimits {
+		out.HugetlbLimit = append(out.HugetlbLimit, &cgroups.HugepageLimit{Pagesize: h.Pagesize, Limit: h.Limit})
+	}
+	out.Unified = r.Unified
+	return out
+}
+
+func deref[T any](p *T) (v T) {
+	if p != nil {
+		v = *p
+	}
+	return v
+}

@@ -1,0 +1,207 @@
+package inside
+
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+
+	"naru/engine/sandbox/program"
+)
+
+// bench is where layers are put together, on a tmpfs. Every Linux has a /dev, and the program needs nothing of the
+// host's any more: its devices come as descriptors.
+const bench = "/dev"
+
+// prepareLayers cuts this mount namespace off from the host's and makes room for layers. The current folder becomes
+// the bench, so that an overlay's options name each layer with a few bytes: 500 of them, the kernel's limit, fit in
+// the one page that mount takes.
+func (m *machine) prepareLayers() error {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
+		return fail("make / a slave", err)
+	}
+	var err error
+	if m.null, err = unix.Open("/dev/null", unix.O_PATH|unix.O_CLOEXEC, 0); err != nil {
+		return fail("/dev/null", err)
+	}
+	m.exe, _ = unix.Open("/proc/self/exe", unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err := unix.Mount("tmpfs", bench, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=700"); err != nil {
+		return fail("tmpfs on "+bench, err)
+	}
+	return fail(bench, unix.Chdir(bench))
+}
+
+func (m *machine) attach(o *program.Op) error {
+	fd, err := m.file(o)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if err := unix.Mkdir(o.Path, 0o700); err != nil {
+		return fail(o.Source, err)
+	}
+	return fail(o.Source, unix.MoveMount(fd, "", unix.AT_FDCWD, o.Path, unix.MOVE_MOUNT_F_EMPTY_PATH))
+}
+
+func (m *machine) overlay(o *program.Op) error {
+	if err := unix.Mkdir(o.Path, 0o755); err != nil {
+		return fail(o.Path, err)
+	}
+	return fail(o.Data, unix.Mount("overlay", o.Path, "overlay", uintptr(o.Flags), o.Data))
+}
+
+func (m *machine) openRoot(o *program.Op) (err error) {
+	m.root, err = unix.Open(o.Path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	return fail(o.Path, err)
+}
+
+func (m *machine) mount(o *program.Op) error {
+	target, err := m.openDir(o.Path)
+	if err != nil {
+		return fail(o.Path, err)
+	}
+	defer unix.Close(target)
+	return fail(o.Path, unix.Mount(o.Source, byFD(target), o.Type, uintptr(o.Flags), o.Data))
+}
+
+func (m *machine) bind(o *program.Op) error {
+	fd, err := m.file(o)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	open := m.openFile
+	if o.Flags == 1 {
+		open = m.openDir
+	}
+	target, err := open(o.Path)
+	if err != nil {
+		return fail(o.Path, err)
+	}
+	defer unix.Close(target)
+	return fail(o.Path, moveOnto(fd, target))
+}
+
+// moveOnto attaches a detached mount on top of what target is.
+func moveOnto(fd, target int) error {
+	return unix.MoveMount(fd, "", target, "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
+}
+
+func (m *machine) mkdir(o *program.Op) error {
+	dir, err := m.openDir(o.Path)
+	if err != nil {
+		return fail(o.Path, err)
+	}
+	return fail(o.Path, unix.Close(dir))
+}
+
+func (m *machine) symlink(o *program.Op) error {
+	dir, base, err := m.parentOf(o.Path)
+	if err != nil {
+		return fail(o.Path, err)
+	}
+	defer unix.Close(dir)
+	err = unix.Symlinkat(o.Source, dir, base)
+	if errors.Is(err, unix.EEXIST) {
+		return nil
+	}
+	return fail(o.Path, err)
+}
+
+func (m *machine) mknod(o *program.Op) error {
+	dir, base, err := m.parentOf(o.Path)
+	if err != nil {
+		return fail(o.Path, err)
+	}
+	defer unix.Close(dir)
+	if err := unix.Mknodat(dir, base, uint32(o.Flags), int(o.Args[0])); err != nil {
+		return fail(o.Path, err)
+	}
+	return fail(o.Path, unix.Fchownat(dir, base, int(o.Args[1]), int(o.Args[2]), unix.AT_SYMLINK_NOFOLLOW))
+}
+
+// mask hides what is at a path. What is not there needs no hiding.
+func (m *machine) mask(o *program.Op) error {
+	target, err := m.open(o.Path, unix.O_PATH)
+	if missing(err) {
+		return nil
+	}
+	if err != nil {
+		return fail(o.Path, err)
+	}
+	defer unix.Close(target)
+	var st unix.Stat_t
+	if err := unix.Fstat(target, &st); err != nil {
+		return fail(o.Path, err)
+	}
+	if st.Mode&unix.S_IFMT == unix.S_IFDIR {
+		return fail(o.Path, unix.Mount("tmpfs", byFD(target), "tmpfs", unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=755,size=4k"))
+	}
+	clone, err := unix.OpenTree(m.null, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH)
+	if err != nil {
+		return fail(o.Path, err)
+	}
+	defer unix.Close(clone)
+	return fail(o.Path, moveOnto(clone, target))
+}
+
+func missing(err error) bool {
+	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR)
+}
+
+// readOnly lays a read-only copy of the mount under a path over it. The root itself is changed in place.
+func (m *machine) readOnly(o *program.Op) error {
+	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
+	if o.Path == "/" {
+		return fail("/", unix.MountSetattr(m.root, "", unix.AT_EMPTY_PATH, &attr))
+	}
+	target, err := m.open(o.Path, unix.O_PATH)
+	if missing(err) {
+		return nil
+	}
+	if err != nil {
+		return fail(o.Path, err)
+	}
+	defer unix.Close(target)
+	clone, err := unix.OpenTree(target, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH|unix.AT_RECURSIVE)
+	if err != nil {
+		return fail(o.Path, err)
+	}
+	defer unix.Close(clone)
+	if err := unix.MountSetattr(clone, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &attr); err != nil {
+		return fail(o.Path, err)
+	}
+	return fail(o.Path, moveOnto(clone, target))
+}
+
+func (m *machine) sysctl(o *program.Op) error {
+	fd, err := m.open(o.Path, unix.O_WRONLY)
+	if err != nil {
+		return fail(o.Path, err)
+	}
+	defer unix.Close(fd)
+	_, err = unix.Write(fd, []byte(o.Data))
+	return fail(o.Path+" = "+o.Data, err)
+}
+
+// pivot makes the container's root the root and lets go of the host's: pivot_root(".", ".") stacks the old root on
+// the new one, where it can be detached without a folder to put it in.
+func (m *machine) pivot() error {
+	old, err := unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fail("/", err)
+	}
+	defer unix.Close(old)
+	if err := unix.Fchdir(m.root); err != nil {
+		return fail("the new root", err)
+	}
+	if err := unix.PivotRoot(".", "."); err != nil {
+		return fail("pivot_root", err)
+	}
+	if err := unix.Fchdir(old); err != nil {
+		return fail("the old root", err)
+	}
+	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
+		return fail("unmount the old root", err)
+	}
+	return fail("/", unix.Chdir("/"))
+}

@@ -1,0 +1,79 @@
+package inside
+
+import (
+	"errors"
+	"path"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// within keeps a path walk in the container's root: ".." and absolute links end there, and the links of /proc that
+// jump anywhere (/proc/self/cwd is the host's here) are refused.
+const within = unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS
+
+// open opens p in the container's root.
+func (m *machine) open(p string, flags uint64) (int, error) {
+	how := unix.OpenHow{Flags: flags | unix.O_CLOEXEC, Resolve: within}
+	root := m.root
+	if root < 0 {
+		var err error
+		if root, err = unix.Open("/", unix.O_PATH|unix.O_CLOEXEC, 0); err != nil {
+			return -1, err
+		}
+		defer unix.Close(root)
+	}
+	for {
+		fd, err := unix.Openat2(root, p, &how)
+		// EAGAIN: a rename raced with the walk and the kernel cannot vouch for it.
+		if !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EINTR) {
+			return fd, err
+		}
+	}
+}
+
+// openDir opens the folder p, making it and its parents when they are missing.
+func (m *machine) openDir(p string) (int, error) {
+	fd, err := m.open(p, unix.O_PATH|unix.O_DIRECTORY)
+	if !errors.Is(err, unix.ENOENT) {
+		return fd, err
+	}
+	parent, err := m.openDir(path.Dir(p))
+	if err != nil {
+		return -1, err
+	}
+	err = unix.Mkdirat(parent, path.Base(p), 0o755)
+	unix.Close(parent)
+	if err != nil && !errors.Is(err, unix.EEXIST) {
+		return -1, err
+	}
+	return m.open(p, unix.O_PATH|unix.O_DIRECTORY)
+}
+
+// openFile opens the file p, making it and its parents when they are missing.
+func (m *machine) openFile(p string) (int, error) {
+	fd, err := m.open(p, unix.O_PATH)
+	if !errors.Is(err, unix.ENOENT) {
+		return fd, err
+	}
+	parent, err := m.openDir(path.Dir(p))
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(parent)
+	fd, err = unix.Openat(parent, path.Base(p), unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_WRONLY|unix.O_CLOEXEC, 0o644)
+	if err != nil {
+		return -1, err
+	}
+	unix.Close(fd)
+	return m.open(p, unix.O_PATH)
+}
+
+// parentOf opens the folder that p is to be made in.
+func (m *machine) parentOf(p string) (dir int, base string, err error) {
+	dir, err = m.openDir(path.Dir(p))
+	return dir, path.Base(p), err
+}
+
+// byFD names an open file for a system call that takes paths only.
+func byFD(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }

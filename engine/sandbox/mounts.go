@@ -1,0 +1,93 @@
+package sandbox
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"naru/naru"
+)
+
+// open makes a detached mount of every source, in the order of their descriptors, and tells the operations that bind
+// them what they are. Idmapped ones use the user namespace of pid.
+func (p *plan) open(pid int) (files []*os.File, err error) {
+	defer func() {
+		if err != nil {
+			closeAll(files)
+		}
+	}()
+	var userns *os.File
+	if p.idmaps.any() {
+		if userns, err = os.Open(procPath(pid, "ns/user")); err != nil {
+			return nil, fmt.Errorf("open the user namespace: %w", err)
+		}
+		defer userns.Close()
+	}
+	for _, src := range p.sources {
+		f, err := src.open(userns)
+		if err != nil {
+			return files, fmt.Errorf("mount %s: %w", src.path, err)
+		}
+		files = append(files, f)
+		if isDir(f) {
+			p.ops[src.op].Flags = 1
+		}
+	}
+	return files, nil
+}
+
+func (s *source) open(userns *os.File) (*os.File, error) {
+	flags := uint(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC)
+	if s.recursive {
+		flags |= unix.AT_RECURSIVE
+	}
+	fd, err := unix.OpenTree(unix.AT_FDCWD, s.path, flags)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), s.path)
+	if err := s.setAttributes(fd, userns); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// setAttributes cuts the clone off from the host's mount events, then gives it its flags and its ids.
+func (s *source) setAttributes(fd int, userns *os.File) error {
+	attr := unix.MountAttr{Propagation: unix.MS_PRIVATE}
+	if s.slave {
+		attr.Propagation = unix.MS_SLAVE
+	}
+	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &attr); err != nil {
+		return fmt.Errorf("set propagation: %w", err)
+	}
+	attr = unix.MountAttr{Attr_set: s.set, Attr_clr: s.clear}
+	if attr.Attr_set&unix.MOUNT_ATTR__ATIME != 0 || attr.Attr_set&(unix.MOUNT_ATTR_NOATIME|unix.MOUNT_ATTR_STRICTATIME) != 0 {
+		attr.Attr_clr |= unix.MOUNT_ATTR__ATIME
+	}
+	if s.idmap {
+		attr.Attr_set |= unix.MOUNT_ATTR_IDMAP
+		attr.Userns_fd = uint64(userns.Fd())
+	}
+	if attr.Attr_set|attr.Attr_clr == 0 {
+		return nil
+	}
+	at := uint(unix.AT_EMPTY_PATH)
+	if s.deep {
+		at |= unix.AT_RECURSIVE
+	}
+	err := unix.MountSetattr(fd, "", at, &attr)
+	if s.idmap && errors.Is(err, unix.EINVAL) {
+		return naru.Errorf(naru.FailedPrecondition, "its filesystem cannot map ids (ext4, xfs and btrfs can; tmpfs from Linux 6.3): "+
+			"keep it on another, or run without a user namespace: %w", err)
+	}
+	return err
+}
+
+func isDir(f *os.File) bool {
+	var st unix.Stat_t
+	return unix.Fstat(int(f.Fd()), &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR
+}

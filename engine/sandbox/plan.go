@@ -1,0 +1,215 @@
+package sandbox
+
+import (
+	"maps"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"naru/engine/sandbox/program"
+	"naru/naru"
+)
+
+// facts is what a plan must know of the host.
+type facts struct {
+	Unified bool
+	Cgroups map[string]string // cgroup v1: hierarchy name to the container's folder in it
+}
+
+// plan is a program with the descriptors that go along: pure values, opened by open.
+type plan struct {
+	ops     []program.Op
+	sources []source
+	idmaps  idmaps
+}
+
+// source is a place on the host that becomes a detached mount.
+type source struct {
+	path      string
+	op        int // the operation that attaches it
+	recursive bool
+	deep      bool // set and clear reach the whole tree
+	idmap     bool
+	slave     bool
+	set       uint64
+	clear     uint64
+}
+
+// planContainer turns a spec into a program. It looks at nothing but its arguments.
+func planContainer(cfg *Config, host facts) (*plan, error) {
+	s := cfg.Spec
+	p := &plan{idmaps: idmaps{s.Linux.UIDMappings, s.Linux.GIDMappings}}
+	p.add(program.Op{Kind: program.Layers})
+	if err := p.planRoot(cfg.Rootfs); err != nil {
+		return nil, err
+	}
+	for i := range s.Mounts {
+		if err := p.planMount(s, &s.Mounts[i], host); err != nil {
+			return nil, err
+		}
+	}
+	if err := p.planDevices(s); err != nil {
+		return nil, err
+	}
+	p.planGuards(cfg)
+	p.planNames(s)
+	if wantsConsole(cfg.Console, s.Process) {
+		p.add(consoleOp(s.Process, "/dev/console"))
+	}
+	if s.Root != nil && s.Root.Readonly {
+		p.add(program.Op{Kind: program.ReadOnly, Path: "/"})
+	}
+	p.add(program.Op{Kind: program.Pivot}, program.Op{Kind: program.Await})
+	process, err := planProcess(s.Process, s.Linux.Seccomp, cfg.Init)
+	p.add(process...)
+	return p, err
+}
+
+func (p *plan) add(ops ...program.Op) { p.ops = append(p.ops, ops...) }
+
+// addSource adds an operation that attaches a place of the host.
+func (p *plan) addSource(op program.Op, src source) {
+	op.FD, src.op = len(p.sources), len(p.ops)
+	op.Source = src.path
+	p.sources = append(p.sources, src)
+	p.add(op)
+}
+
+const rootDir = "r"
+
+// planRoot puts the layers together. In a user namespace each is idmapped, so that files on disk keep the image's
+// ids, and the overlay keeps its marks in user.* attributes: trusted.* ones are only for the host's root.
+func (p *plan) planRoot(r Rootfs) error {
+	attach := func(dir, at string) {
+		p.addSource(program.Op{Kind: program.Attach, Path: at}, source{path: dir, idmap: p.idmaps.any()})
+	}
+	switch {
+	case r.Path != "":
+		attach(r.Path, rootDir)
+	case len(r.Lower) == 0:
+		return naru.Errorf(naru.InvalidArgument, "rootfs: neither layers nor a path")
+	case r.Upper == "" && len(r.Lower) == 1:
+		attach(r.Lower[0], rootDir)
+	default:
+		if err := p.planOverlay(r, attach); err != nil {
+			return err
+		}
+	}
+	p.add(program.Op{Kind: program.Root, Path: rootDir})
+	return nil
+}
+
+func (p *plan) planOverlay(r Rootfs, attach func(dir, at string)) error {
+	lower := make([]string, len(r.Lower))
+	for i, dir := range r.Lower {
+		lower[i] = strconv.Itoa(i)
+		attach(dir, lower[i])
+	}
+	options := "lowerdir=" + strings.Join(lower, ":")
+	if r.Upper != "" {
+		dir := filepath.Dir(r.Upper)
+		if filepath.Dir(r.Work) != dir {
+			return naru.Errorf(naru.InvalidArgument, "rootfs: upper %s and work %s are not in one folder", r.Upper, r.Work)
+		}
+		attach(dir, "u")
+		options += ",upperdir=u/" + filepath.Base(r.Upper) + ",workdir=u/" + filepath.Base(r.Work)
+	}
+	if p.idmaps.any() {
+		options += ",userxattr"
+	}
+	p.add(program.Op{Kind: program.Overlay, Path: rootDir, Data: options})
+	return nil
+}
+
+func (p *plan) planMount(s *specs.Spec, m *specs.Mount, host facts) error {
+	o, err := parseOptions(m.Destination, m.Options)
+	if err != nil {
+		return err
+	}
+	switch {
+	case !path.IsAbs(m.Destination):
+		return naru.Errorf(naru.InvalidArgument, "mount %q: the destination is not absolute", m.Destination)
+	case len(m.UIDMappings) > 0 || len(m.GIDMappings) > 0:
+		return p.planOwnMaps(m, o)
+	case o.bind || m.Type == "bind":
+		return p.planBind(m, o)
+	case m.Type == "cgroup" || m.Type == "cgroup2":
+		return p.planCgroupMount(m, o, host)
+	case m.Type == "sysfs" && p.idmaps.any() && !newNamespace(s, specs.NetworkNamespace):
+		// The kernel mounts sysfs only for who owns the network namespace; the host's is the right one then.
+		return p.planBind(&specs.Mount{Destination: m.Destination, Source: "/sys"}, mountOptions{
+			bind: true, recursive: true, deep: true, set: o.set | unix.MOUNT_ATTR_RDONLY,
+		})
+	}
+	p.add(program.Op{Kind: program.Mount, Path: m.Destination, Type: m.Type, Source: m.Source, Flags: o.flags, Data: o.data})
+	return nil
+}
+
+// planOwnMaps lets a mount bring maps of its own when they are the container's.
+func (p *plan) planOwnMaps(m *specs.Mount, o mountOptions) error {
+	if !o.bind && m.Type != "bind" || !slices.Equal(m.UIDMappings, p.idmaps.uids) || !slices.Equal(m.GIDMappings, p.idmaps.gids) {
+		return naru.Errorf(naru.Unimplemented, "mount %s: id mappings are only supported on binds, and only the container's own", m.Destination)
+	}
+	o.idmap = true
+	return p.planBind(m, o)
+}
+
+func (p *plan) planBind(m *specs.Mount, o mountOptions) error {
+	if !filepath.IsAbs(m.Source) {
+		return naru.Errorf(naru.InvalidArgument, "mount %s: the source %q is not absolute", m.Destination, m.Source)
+	}
+	p.addSource(program.Op{Kind: program.Bind, Path: m.Destination}, source{
+		path: m.Source, recursive: o.recursive, deep: o.deep, slave: o.slave, set: o.set, clear: o.clear,
+		idmap: o.idmap && p.idmaps.any(),
+	})
+	return nil
+}
+
+// planCgroupMount shows the container its own cgroup: the one hierarchy of v2, or a folder with those of v1.
+func (p *plan) planCgroupMount(m *specs.Mount, o mountOptions, host facts) error {
+	if host.Unified {
+		p.add(program.Op{Kind: program.Mount, Path: m.Destination, Type: "cgroup2", Source: "cgroup", Flags: o.flags, Data: o.data})
+		return nil
+	}
+	const quiet = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
+	p.add(program.Op{Kind: program.Mount, Path: m.Destination, Type: "tmpfs", Source: "cgroup", Flags: quiet, Data: "mode=755"})
+	for _, name := range slices.Sorted(maps.Keys(host.Cgroups)) {
+		at := path.Join(m.Destination, name)
+		p.addSource(program.Op{Kind: program.Bind, Path: at}, source{path: host.Cgroups[name], set: o.set, clear: o.clear})
+		if alone := strings.Split(name, ","); len(alone) > 1 {
+			for _, controller := range alone {
+				p.add(program.Op{Kind: program.Symlink, Path: path.Join(m.Destination, controller), Source: name})
+			}
+		}
+	}
+	return nil
+}
+
+// planGuards hides and protects parts of the root, when everything is in its place.
+func (p *plan) planGuards(cfg *Config) {
+	l := cfg.Spec.Linux
+	for _, key := range slices.Sorted(maps.Keys(l.Sysctl)) {
+		file := "/proc/sys/" + strings.ReplaceAll(key, ".", "/")
+		p.add(program.Op{Kind: program.Sysctl, Path: file, Data: l.Sysctl[key]})
+	}
+	for _, path := range l.MaskedPaths {
+		p.add(program.Op{Kind: program.Mask, Path: path})
+	}
+	for _, path := range l.ReadonlyPaths {
+		p.add(program.Op{Kind: program.ReadOnly, Path: path})
+	}
+}
+
+func (p *plan) planNames(s *specs.Spec) {
+	if s.Hostname != "" {
+		p.add(program.Op{Kind: program.Hostname, Data: s.Hostname})
+	}
+	if s.Domainname != "" {
+		p.add(program.Op{Kind: program.Domainname, Data: s.Domainname})
+	}
+}

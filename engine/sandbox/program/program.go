@@ -1,0 +1,149 @@
+// Package program is the language between the daemon and a container's init: a flat list of operations that the daemon
+// plans and the init executes in order, without deciding anything. It owns their encoding, which costs no reflection:
+// the init of every container pays for it at its start.
+package program
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Kind says what an operation does; the comment says which fields it reads. A Path is absolute in the container's
+// root, and resolved so that no link in the image leads out of it, unless the comment says otherwise.
+type Kind byte
+
+// The kinds of operation.
+const (
+	// Layers mounts a tmpfs to work on over the host's /dev, which nobody needs any more in this mount namespace.
+	Layers Kind = iota + 1
+	// Attach puts the detached mount FD at Path, a new folder beside the other layers.
+	Attach
+	// Overlay mounts an overlay with options Data at Path; its layers are the attached folders.
+	Overlay
+	// Root makes the mount at Path (beside the layers) the root that all Paths below are resolved in.
+	Root
+	// Mount mounts Source of Type at Path with Flags (MS_*) and Data, and makes Path a folder when it is missing.
+	Mount
+	// Bind attaches the detached mount FD at Path; a missing Path is made, as a folder when Flags is 1, else a file.
+	Bind
+	// Mkdir makes the folder Path and its parents with mode Flags.
+	Mkdir
+	// Symlink makes Path a link to Source unless it exists.
+	Symlink
+	// Mknod makes the device Path of mode Flags, Args: device number, uid, gid.
+	Mknod
+	// Mask hides Path: a folder under an empty read-only tmpfs, a file under /dev/null. A missing Path is fine.
+	Mask
+	// ReadOnly makes Path and what is under it read-only. A missing Path is fine unless Flags is 1.
+	ReadOnly
+	// Sysctl writes Data to the file Path under /proc/sys.
+	Sysctl
+	// Hostname and Domainname set Data.
+	Hostname
+	Domainname
+	// Console opens a terminal in the container, sends its master back, and makes it 0, 1 and 2; Args: rows, columns.
+	// With Path it is also bound there (/dev/console).
+	Console
+	// Pivot makes the root the process's root and lets go of the host's.
+	Pivot
+	// Await waits for the daemon's word: the network is there.
+	Await
+	// Rlimit sets limit Args[0], named Data, to soft Args[1], hard Args[2]; without Args[2] the hard one stays.
+	Rlimit
+	// NoNewPrivs sets no_new_privs.
+	NoNewPrivs
+	// Seccomp loads the filter Bytes with Flags.
+	Seccomp
+	// Bounding drops every capability that is not a bit of Args[0] from the bounding set.
+	Bounding
+	// User sets Args: umask, uid, gid, then the supplementary groups. Capabilities survive it.
+	User
+	// Caps sets Args: the effective, permitted, inheritable and ambient sets, as bits.
+	Caps
+	// Cwd enters Path, as the user sees it.
+	Cwd
+	// Exec runs List, a command line that is looked up in Data (PATH), with environment Env.
+	Exec
+	// Reap stays as process 1 that forwards signals and reaps, and runs the same as Exec as its child.
+	Reap
+	kindEnd
+)
+
+// Op is one operation.
+type Op struct {
+	Kind   Kind
+	Path   string
+	Source string
+	Type   string
+	Data   string
+	FD     int // index of a descriptor sent along, for Attach and Bind
+	Flags  uint64
+	Args   []uint64
+	List   []string
+	Env    []string
+	Bytes  []byte
+}
+
+var names = [kindEnd]string{
+	Layers: "layers", Attach: "attach", Overlay: "overlay", Root: "root", Mount: "mount", Bind: "bind", Mkdir: "mkdir",
+	Symlink: "symlink", Mknod: "mknod", Mask: "mask", ReadOnly: "readonly", Sysctl: "sysctl", Hostname: "hostname",
+	Domainname: "domainname", Console: "console", Pivot: "pivot", Await: "await",
+	Rlimit: "rlimit", NoNewPrivs: "no-new-privs", Seccomp: "seccomp", Bounding: "bounding", User: "user", Caps: "caps", Cwd: "cwd",
+	Exec: "exec", Reap: "reap",
+}
+
+// String names the kind as goldens and errors show it.
+func (k Kind) String() string {
+	if k < kindEnd && names[k] != "" {
+		return names[k]
+	}
+	return "kind " + strconv.Itoa(int(k))
+}
+
+// String shows an operation on one line, for goldens.
+func (o Op) String() string {
+	var b strings.Builder
+	b.WriteString(o.Kind.String())
+	word := func(key, value string) {
+		if value != "" {
+			fmt.Fprintf(&b, " %s=%s", key, value)
+		}
+	}
+	if o.Path != "" {
+		b.WriteString(" " + o.Path)
+	}
+	word("type", o.Type)
+	word("source", o.Source)
+	word("data", o.Data)
+	if o.Kind == Attach || o.Kind == Bind {
+		fmt.Fprintf(&b, " fd=%d", o.FD)
+	}
+	if o.Flags != 0 {
+		fmt.Fprintf(&b, " flags=%#o", o.Flags)
+	}
+	o.writeLists(&b)
+	return b.String()
+}
+
+func (o Op) writeLists(b *strings.Builder) {
+	for i, a := range o.Args {
+		format := " %d"
+		if o.Kind == Caps || o.Kind == Bounding {
+			format = " %#x"
+		}
+		if i == 0 {
+			b.WriteString(" args:")
+		}
+		fmt.Fprintf(b, format, a)
+	}
+	if len(o.List) > 0 {
+		fmt.Fprintf(b, " %q", o.List)
+	}
+	if len(o.Env) > 0 {
+		fmt.Fprintf(b, " env:%q", o.Env)
+	}
+	if len(o.Bytes) > 0 {
+		fmt.Fprintf(b, " bytes:%d", len(o.Bytes))
+	}
+}

@@ -1,0 +1,185 @@
+// Package sandbox starts a process in a container of its own. It receives an OCI runtime-spec Spec and a root made of
+// layers, plans a flat program from them, and has a small init (package inside) execute it in new namespaces while it
+// does the host's part: cgroups, idmapped mounts, the network's turn. It hands on a running process, and forgets it:
+// who waits for it, and what its end means, is the engine's.
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"naru/engine/sandbox/fork"
+	"naru/engine/sandbox/program"
+)
+
+// Config is a container to start.
+type Config struct {
+	ID     string
+	Spec   *specs.Spec // what sandbox cannot do yet is an error that names the field
+	Rootfs Rootfs
+	// CgroupPath is the container's cgroup in every hierarchy, like "/naru-ab12/ID"; "" leaves it in the spawner's.
+	CgroupPath string
+	// Files become the process's 0, 1 and 2; nil ones are the spawner's business (log pipes) or /dev/null.
+	Files   [3]*os.File
+	Console bool // the process gets a terminal; its master is returned. Also asked for by Spec.Process.Terminal
+	Init    bool // a reaper is process 1
+	// Attach connects the network, while the init waits; nil leaves it as it is.
+	Attach func(ctx context.Context, netns *os.File) error
+}
+
+// Rootfs is a container's root: an overlay of Lower under Upper, or a folder that is used as it is.
+type Rootfs struct {
+	Lower       []string // top first
+	Upper, Work string   // beside each other in one folder; none: the root is read-only
+	Path        string
+}
+
+// Spawner forks processes and keeps them: the keeper, or Local. Exe is nil in cmd: the spawner has the init's binary.
+type Spawner interface {
+	Spawn(ctx context.Context, id string, cmd fork.Cmd) (fork.Process, error)
+}
+
+// Sandbox is a started process.
+type Sandbox struct {
+	PID     int
+	PidFD   *os.File
+	Console *os.File // the terminal's master, or nil
+}
+
+// Close lets go of the descriptors; the process runs on.
+func (s *Sandbox) Close() error {
+	err := s.PidFD.Close()
+	if s.Console != nil {
+		err = errors.Join(err, s.Console.Close())
+	}
+	return err
+}
+
+// Start starts a container and returns when its program runs. When it fails it leaves no process, cgroup or mount;
+// a spawner that keeps exit statuses still has the init's.
+func Start(ctx context.Context, cfg Config, sp Spawner) (_ *Sandbox, err error) {
+	if err := validate(cfg.Spec); err != nil {
+		return nil, err
+	}
+	group, err := newCgroup(cfg.CgroupPath, cfg.Spec.Linux)
+	if err != nil {
+		return nil, err
+	}
+	p, err := planContainer(&cfg, group.facts())
+	if err != nil {
+		return nil, err
+	}
+	if err := group.create(); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, group.remove(context.WithoutCancel(ctx)))
+		}
+	}()
+	cmd, release, err := containerCmd(&cfg, group)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	s, err := spawn(ctx, sp, cfg.ID, cmd, cfg.Files)
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+	return s.finish(ctx, func() error { return s.setUp(ctx, &cfg, p) })
+}
+
+// setUp does the host's part for a new container whose init waits for its program.
+func (s *session) setUp(ctx context.Context, cfg *Config, p *plan) error {
+	files, err := p.open(s.process.PID)
+	if err != nil {
+		return err
+	}
+	defer closeAll(files)
+	if err := s.prepareProcess(cfg.Spec.Process, p.idmaps); err != nil {
+		return err
+	}
+	if err := s.send(files, p.ops); err != nil {
+		return err
+	}
+	if cfg.Attach == nil {
+		return s.letGo()
+	}
+	netns, err := os.Open(procPath(s.process.PID, "ns/net"))
+	if err != nil {
+		return fmt.Errorf("open the network namespace: %w", err)
+	}
+	defer netns.Close()
+	if err := cfg.Attach(ctx, netns); err != nil {
+		return fmt.Errorf("attach the network: %w", err)
+	}
+	return s.letGo()
+}
+
+// containerCmd is the init in new namespaces. release closes what the command borrowed.
+func containerCmd(cfg *Config, group *cgroup) (cmd fork.Cmd, release func(), err error) {
+	linux := cfg.Spec.Linux
+	cmd = initCmd()
+	cmd.UIDMap, cmd.GIDMap = forkMaps(linux.UIDMappings), forkMaps(linux.GIDMappings)
+	var open []*os.File
+	release = func() { closeAll(open) }
+	defer func() {
+		if err != nil {
+			release()
+		}
+	}()
+	for _, ns := range linux.Namespaces {
+		flag := cloneFlags()[ns.Type]
+		if ns.Path == "" {
+			cmd.Namespaces |= flag
+			continue
+		}
+		if cmd.Join, err = os.Open(ns.Path); err != nil {
+			return cmd, release, fmt.Errorf("open the %s namespace: %w", ns.Type, err)
+		}
+		cmd.JoinFlags = flag
+		open = append(open, cmd.Join)
+	}
+	if err := group.join(&cmd); err != nil {
+		return cmd, release, err
+	}
+	open = append(open, group.open...)
+	return cmd, release, nil
+}
+
+// initCmd is the init's command line. One thread is enough for it, and nothing that it makes is worth collecting.
+func initCmd() fork.Cmd {
+	return fork.Cmd{Args: []string{program.InitName}, Env: []string{"GOMAXPROCS=1", "GOGC=off"}, Setsid: true}
+}
+
+func cloneFlags() map[specs.LinuxNamespaceType]uintptr {
+	return map[specs.LinuxNamespaceType]uintptr{
+		specs.PIDNamespace:     unix.CLONE_NEWPID,
+		specs.NetworkNamespace: unix.CLONE_NEWNET,
+		specs.MountNamespace:   unix.CLONE_NEWNS,
+		specs.IPCNamespace:     unix.CLONE_NEWIPC,
+		specs.UTSNamespace:     unix.CLONE_NEWUTS,
+		specs.UserNamespace:    unix.CLONE_NEWUSER,
+		specs.CgroupNamespace:  unix.CLONE_NEWCGROUP,
+	}
+}
+
+func forkMaps(maps []specs.LinuxIDMapping) []fork.IDMap {
+	var out []fork.IDMap
+	for _, m := range maps {
+		out = append(out, fork.IDMap{ContainerID: int(m.ContainerID), HostID: int(m.HostID), Size: int(m.Size)})
+	}
+	return out
+}
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		f.Close()
+	}
+}

@@ -1,0 +1,311 @@
+package sandbox
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"naru/engine/sandbox/fork"
+	"naru/engine/sandbox/program"
+	"naru/naru"
+)
+
+// session is the talk with one init, from its fork to its exec.
+type session struct {
+	conn    *net.UnixConn
+	process fork.Process
+	console *os.File
+	ready   bool // the init said that it is about to exec
+}
+
+// spawn starts an init with one end of a socket as its descriptor 3.
+func spawn(ctx context.Context, sp Spawner, id string, cmd fork.Cmd, files [3]*os.File) (*session, error) {
+	ours, theirs, err := socketPair()
+	if err != nil {
+		return nil, err
+	}
+	defer theirs.Close()
+	cmd.Files = append(files[:], theirs)
+	p, err := sp.Spawn(ctx, id, cmd)
+	if err != nil {
+		ours.Close()
+		return nil, fmt.Errorf("spawn %s: %w", id, err)
+	}
+	return &session{conn: ours, process: p}, nil
+}
+
+func socketPair() (*net.UnixConn, *os.File, error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make a socket pair: %w", err)
+	}
+	ours, theirs := os.NewFile(uintptr(fds[0]), "init"), os.NewFile(uintptr(fds[1]), "init")
+	defer ours.Close()
+	conn, err := net.FileConn(ours)
+	if err != nil {
+		theirs.Close()
+		return nil, nil, fmt.Errorf("make a socket pair: %w", err)
+	}
+	return conn.(*net.UnixConn), theirs, nil
+}
+
+// finish runs setUp and follows the init until it has executed; when that fails the init is ended.
+func (s *session) finish(ctx context.Context, setUp func() error) (*Sandbox, error) {
+	stop := context.AfterFunc(ctx, func() { s.conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	err := s.explain(setUp())
+	if err == nil {
+		err = s.awaitExec()
+	}
+	if err == nil {
+		box := &Sandbox{PID: s.process.PID, PidFD: s.process.FD, Console: s.console}
+		s.process.FD, s.console = nil, nil
+		return box, nil
+	}
+	if ctx.Err() != nil {
+		err = fmt.Errorf("start: %w", context.Cause(ctx))
+	}
+	return nil, errors.Join(err, s.kill(context.WithoutCancel(ctx)))
+}
+
+// explain prefers what the init said to the broken pipe that its end makes of a send.
+func (s *session) explain(err error) error {
+	if !errors.Is(err, unix.EPIPE) && !errors.Is(err, unix.ECONNRESET) {
+		return err
+	}
+	if said := s.awaitExec(); said != nil {
+		return said
+	}
+	return err
+}
+
+// awaitExec reads what the init says until it closes the socket.
+func (s *session) awaitExec() error {
+	kind := make([]byte, 1)
+	oob := make([]byte, unix.CmsgSpace(4))
+	for {
+		n, oobn, _, _, err := s.conn.ReadMsgUnix(kind, oob)
+		switch {
+		case n == 0 && (err == nil || errors.Is(err, io.EOF)) && s.ready:
+			return nil
+		case n == 0 && (err == nil || errors.Is(err, io.EOF)):
+			return naru.Errorf(naru.Failed, "the container's init ended before its program started (killed, or out of memory)")
+		case err != nil:
+			return fmt.Errorf("hear from the init: %w", err)
+		}
+		switch kind[0] {
+		case program.MsgReady:
+			s.ready = true
+		case program.MsgConsole:
+			err = s.keepConsole(oob[:oobn])
+		case program.MsgFailure:
+			err = s.readFailure()
+		default:
+			err = fmt.Errorf("hear from the init: message %q", kind[0])
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (s *session) keepConsole(oob []byte) error {
+	fds, err := rights(oob)
+	if err != nil || len(fds) != 1 {
+		return fmt.Errorf("receive the terminal: %d descriptors: %w", len(fds), err)
+	}
+	unix.SetNonblock(fds[0], true) // so that reads of it end when it is closed
+	s.console = os.NewFile(uintptr(fds[0]), "console")
+	return nil
+}
+
+func rights(oob []byte) ([]int, error) {
+	msgs, err := unix.ParseSocketControlMessage(oob)
+	if err != nil || len(msgs) != 1 {
+		return nil, err
+	}
+	fds, err := unix.ParseUnixRights(&msgs[0])
+	for _, fd := range fds {
+		unix.CloseOnExec(fd)
+	}
+	return fds, err
+}
+
+// maxFailure bounds what an init can make us read.
+const maxFailure = 64 << 10
+
+func (s *session) readFailure() error {
+	var size [4]byte
+	if _, err := io.ReadFull(s.conn, size[:]); err != nil {
+		return fmt.Errorf("hear of a failure: %w", err)
+	}
+	b := make([]byte, min(binary.LittleEndian.Uint32(size[:]), maxFailure))
+	if _, err := io.ReadFull(s.conn, b); err != nil {
+		return fmt.Errorf("hear of a failure: %w", err)
+	}
+	f, err := program.DecodeFailure(b)
+	if err != nil {
+		return fmt.Errorf("hear of a failure: %w", err)
+	}
+	return failureError(f)
+}
+
+// ExecError says that the user's program could not be executed.
+type ExecError struct {
+	Name string
+	Err  error
+}
+
+func (e *ExecError) Error() string { return fmt.Sprintf("exec %q: %v", e.Name, e.Err) }
+
+// Unwrap returns the kernel's reason.
+func (e *ExecError) Unwrap() error { return e.Err }
+
+// ExitCode is what a shell would exit with.
+func (e *ExecError) ExitCode() int {
+	if errors.Is(e.Err, unix.ENOENT) {
+		return 127
+	}
+	return 126
+}
+
+func failureError(f program.Failure) error {
+	if f.Errno == 0 {
+		return fmt.Errorf("%s: %s", f.Kind, f.Text)
+	}
+	errno := syscall.Errno(f.Errno)
+	switch {
+	case f.Kind == program.Exec:
+		return &naru.Error{Code: naru.Failed, Err: &ExecError{Name: f.Text, Err: errno}}
+	case f.Kind == program.Cwd:
+		return naru.Errorf(naru.Failed, "working directory %s: %w", f.Text, errno)
+	case f.Kind == program.Rlimit && errno == unix.EPERM:
+		return naru.Errorf(naru.PermissionDenied, "rlimit %s: raising it needs CAP_SYS_RESOURCE, which naru lacks here: %w", f.Text, errno)
+	case f.Text == "":
+		return fmt.Errorf("%s: %w", f.Kind, errno)
+	}
+	return fmt.Errorf("%s %s: %w", f.Kind, f.Text, errno)
+}
+
+// send passes descriptors, then the program.
+func (s *session) send(files []*os.File, ops []program.Op) error {
+	for len(files) > 0 {
+		n := min(len(files), program.MaxFiles)
+		fds := make([]int, n)
+		for i, f := range files[:n] {
+			fds[i] = int(f.Fd())
+		}
+		if _, _, err := s.conn.WriteMsgUnix([]byte{program.MsgFiles}, unix.UnixRights(fds...), nil); err != nil {
+			return fmt.Errorf("send descriptors to the init: %w", err)
+		}
+		files = files[n:]
+	}
+	msg := program.Encode([]byte{program.MsgProgram, 0, 0, 0, 0}, ops)
+	binary.LittleEndian.PutUint32(msg[1:], uint32(len(msg)-5))
+	if _, err := s.conn.Write(msg); err != nil {
+		return fmt.Errorf("send the program to the init: %w", err)
+	}
+	return nil
+}
+
+// letGo tells the init that the host's part is done.
+func (s *session) letGo() error {
+	if _, err := s.conn.Write([]byte{program.MsgGo}); err != nil {
+		return fmt.Errorf("let the init go: %w", err)
+	}
+	return nil
+}
+
+// kill ends the init and waits until it is gone; when it is our own child it is reaped too.
+func (s *session) kill(ctx context.Context) error {
+	fd := int(s.process.FD.Fd())
+	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("kill the init: %w", err)
+	}
+	if err := awaitExit(ctx, s.process.FD); err != nil {
+		return err
+	}
+	unix.Waitid(unix.P_PIDFD, fd, nil, unix.WEXITED|unix.WNOHANG, nil) // ECHILD: the keeper's
+	return nil
+}
+
+func (s *session) close() {
+	s.conn.Close()
+	if s.process.FD != nil {
+		s.process.FD.Close()
+	}
+	if s.console != nil {
+		s.console.Close()
+	}
+}
+
+// prepareProcess does what only the host may do to the waiting init: the OOM score, limits that rise, and the owner
+// of its stdio (a program must be able to open /dev/stdout again as its own user, as nginx's image does).
+func (s *session) prepareProcess(p *specs.Process, ids idmaps) error {
+	if p.OOMScoreAdj != nil {
+		if err := setOOMScore(s.process.PID, *p.OOMScoreAdj); err != nil {
+			return err
+		}
+	}
+	if err := raiseLimits(s.process.PID, p.Rlimits); err != nil {
+		return err
+	}
+	uid, gid := ids.hostUID(p.User.UID), ids.hostGID(p.User.GID)
+	for fd := range 3 {
+		if err := ownPipe(procPath(s.process.PID, "fd/"+strconv.Itoa(fd)), uid, gid); err != nil {
+			return fmt.Errorf("give descriptor %d to the user: %w", fd, err)
+		}
+	}
+	return nil
+}
+
+func ownPipe(path string, uid, gid int) error {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFIFO {
+		return nil
+	}
+	return os.Chown(path, uid, gid)
+}
+
+func setOOMScore(pid, score int) error {
+	err := os.WriteFile(procPath(pid, "oom_score_adj"), strconv.AppendInt(nil, int64(score), 10), 0)
+	if errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) {
+		return naru.Errorf(naru.PermissionDenied, "oom_score_adj %d: lowering it needs CAP_SYS_RESOURCE, which naru lacks here: %w", score, err)
+	}
+	return err
+}
+
+// raiseLimits makes room for limits above the hard ones that the init was born with: inside a user namespace it may
+// not raise them itself. Where naru may not either, the init meets the error and names the limit.
+func raiseLimits(pid int, limits []specs.POSIXRlimit) error {
+	for _, l := range limits {
+		var has unix.Rlimit
+		resource := rlimits()[l.Type]
+		if err := unix.Prlimit(pid, resource, nil, &has); err != nil {
+			return fmt.Errorf("read limit %s: %w", l.Type, err)
+		}
+		if has.Max < l.Hard {
+			has.Max = l.Hard
+			unix.Prlimit(pid, resource, &has, nil)
+		}
+	}
+	return nil
+}
+
+func procPath(pid int, name string) string {
+	return filepath.Join("/proc", strconv.Itoa(pid), name)
+}
