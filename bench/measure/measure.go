@@ -5,7 +5,6 @@ package measure
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"runtime"
 	"slices"
@@ -62,14 +61,14 @@ func (s Series) quantile(q float64) time.Duration {
 }
 
 // Print writes a line for each series, and one with the ratio of the first's median to each other's.
-func Print(out io.Writer, all []Series) {
+func Print(all []Series) {
 	for _, s := range all {
-		fmt.Fprintf(out, "%-10s median %s   p10 %s   p90 %s   (%d rounds)\n",
+		fmt.Printf("%-10s median %s   p10 %s   p90 %s   (%d rounds)\n",
 			s.Name, millis(s.Median()), millis(s.quantile(0.1)), millis(s.quantile(0.9)), len(s.Took))
 	}
 	for _, peer := range all[1:] {
 		ratio := float64(all[0].Median()) / float64(peer.Median())
-		fmt.Fprintf(out, "ratio %s / %s: %.4f = 1/%.1f\n", all[0].Name, peer.Name, ratio, 1/ratio)
+		fmt.Printf("ratio %s / %s: %.4f = 1/%.1f\n", all[0].Name, peer.Name, ratio, 1/ratio)
 	}
 }
 

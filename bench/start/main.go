@@ -88,7 +88,7 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	measure.Print(os.Stdout, all)
+	measure.Print(all)
 	return nil
 }
 

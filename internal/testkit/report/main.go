@@ -74,7 +74,7 @@ func (r *report) read(in io.Reader) error {
 func (r *report) line(line []byte) {
 	var e event
 	if json.Unmarshal(line, &e) != nil || e.Action == "" {
-		fmt.Fprintf(r.out, "%s", line)
+		r.printf("%s", line)
 		return
 	}
 	if e.Test == "" {
@@ -95,7 +95,7 @@ func (r *report) testEvent(e event) {
 	case "fail":
 		r.failed++
 		r.failedIn[e.Package]++
-		fmt.Fprint(r.out, r.take(key))
+		r.printf("%s", r.take(key))
 	case "skip":
 		r.skipped++
 		r.skips = append(r.skips, fmt.Sprintf("  %s %s: %s", e.Package, e.Test, skipReason(r.take(key))))
@@ -109,15 +109,15 @@ func (r *report) packageEvent(e event) {
 	case "output":
 		r.keep(e.Package, e.Output)
 	case "build-output":
-		fmt.Fprint(r.out, e.Output)
+		r.printf("%s", e.Output)
 	case "pass":
-		fmt.Fprintf(r.out, "ok    %s  %.2fs\n", e.Package, e.Elapsed)
+		r.printf("ok    %s  %.2fs\n", e.Package, e.Elapsed)
 	case "fail":
 		if r.failedIn[e.Package] == 0 {
 			r.failed++
 			r.showUnended(e.Package)
 		}
-		fmt.Fprintf(r.out, "FAIL  %s  %.2fs\n", e.Package, e.Elapsed)
+		r.printf("FAIL  %s  %.2fs\n", e.Package, e.Elapsed)
 	}
 }
 
@@ -131,9 +131,14 @@ func (r *report) showUnended(pkg string) {
 	}
 	slices.Sort(keys)
 	for _, key := range keys {
-		fmt.Fprint(r.out, r.take(key))
+		r.printf("%s", r.take(key))
 	}
-	fmt.Fprint(r.out, r.take(pkg))
+	r.printf("%s", r.take(pkg))
+}
+
+// printf writes to people, who see for themselves when that fails.
+func (r *report) printf(format string, args ...any) {
+	_, _ = fmt.Fprintf(r.out, format, args...)
 }
 
 func (r *report) keep(key, output string) {
@@ -169,9 +174,9 @@ func skipReason(output string) string {
 
 func (r *report) close() {
 	if len(r.skips) > 0 {
-		fmt.Fprintf(r.out, "\nskipped here:\n%s\n", strings.Join(r.skips, "\n"))
+		r.printf("\nskipped here:\n%s\n", strings.Join(r.skips, "\n"))
 	}
-	fmt.Fprintf(r.out, "\n%d passed, %d failed, %d skipped\n", r.passed, r.failed, r.skipped)
+	r.printf("\n%d passed, %d failed, %d skipped\n", r.passed, r.failed, r.skipped)
 }
 
 func (r *report) appendTotals(path string) error {
