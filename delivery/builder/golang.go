@@ -1,0 +1,95 @@
+package builder
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"path"
+	"path/filepath"
+	"strings"
+
+	controlapi "github.com/moby/buildkit/api/services/control"
+	"github.com/moby/buildkit/client/llb"
+	"github.com/moby/buildkit/solver/pb"
+
+	"naru/naru"
+)
+
+// goSettings are the settings of the go command that a build takes over from the host, when the host has one. They say
+// where modules come from, and are arguments of the compiling step only: nothing of them gets into the image.
+var goSettings = []string{"GOPROXY", "GOSUMDB", "GONOSUMDB", "GONOSUMCHECK", "GOPRIVATE", "GONOPROXY", "GOFLAGS", "GOAUTH"}
+
+// goRecipe compiles a Go module into an image that holds the program, the roots of trust, the time zones and a /tmp.
+func (b *Builder) goRecipe(ctx context.Context, spec naru.BuildSpec, sessionID string, w *watch) (*controlapi.SolveRequest, error) {
+	context := path.Clean(spec.Context)
+	if !filepath.IsLocal(context) {
+		return nil, naru.Errorf(naru.InvalidArgument, "%s lies outside of the app's folder, from which all is built", context)
+	}
+	base, err := b.goBase.get(ctx, b.cfg.Images, w)
+	if err != nil {
+		return nil, fmt.Errorf("find a Go toolchain: %w", err)
+	}
+	file, err := goDockerfile(base.image, spec, base.settings)
+	if err != nil {
+		return nil, err
+	}
+	def, err := scratchFile(ctx, "Dockerfile", file)
+	if err != nil {
+		return nil, fmt.Errorf("make Go build definition: %w", err)
+	}
+	return &controlapi.SolveRequest{
+		FrontendAttrs:  map[string]string{"local-sessionid:context": sourceMark + folderName(context) + ":" + sessionID},
+		FrontendInputs: map[string]*pb.Definition{"dockerfile": def},
+	}, nil
+}
+
+// goDockerfile is the Dockerfile for a Go build. The toolchain's image may have no shell, so the compiling step is in
+// exec form. The parts of the image that never change come first, so that a change of the program changes one layer.
+func goDockerfile(base string, spec naru.BuildSpec, settings map[string]string) (string, error) {
+	target := spec.GoPackage
+	if target == "" {
+		target = "."
+	}
+	argv, err := json.Marshal([]string{"/usr/local/go/bin/go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", "/out/app", "--", target})
+	if err != nil {
+		return "", err
+	}
+	if strings.HasPrefix(target, "-") {
+		return "", naru.Errorf(naru.InvalidArgument, "%q is not a Go package", target)
+	}
+	var f strings.Builder
+	fmt.Fprintf(&f, "FROM %s AS toolchain\nFROM toolchain AS build\nWORKDIR /src\n", base)
+	f.WriteString("ENV CGO_ENABLED=0 GOTOOLCHAIN=local HOME=/root GOPATH=/go GOMODCACHE=/go/pkg/mod GOCACHE=/root/.cache/go-build\n")
+	for _, k := range goSettings {
+		if v := settings[k]; v != "" {
+			fmt.Fprintf(&f, "ARG %s=%s\n", k, quoteArg(v))
+		}
+	}
+	for k, v := range sortedMap(spec.Args) {
+		fmt.Fprintf(&f, "ARG %s=%s\n", k, quoteArg(v))
+	}
+	fmt.Fprintf(&f, "RUN --mount=type=bind,target=/src --mount=type=cache,id=naru-gocache,target=/root/.cache/go-build "+
+		"--mount=type=cache,id=naru-gomodcache,target=/go/pkg/mod --mount=type=tmpfs,target=/tmp %s\n", argv)
+	f.WriteString("FROM scratch\n" +
+		"COPY --from=toolchain /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/\n" +
+		"COPY --from=toolchain /usr/local/go/lib/time/zoneinfo.zip /usr/share/zoneinfo.zip\n" +
+		"COPY --from=toolchain /tmp /tmp\n" +
+		"ENV ZONEINFO=/usr/share/zoneinfo.zip\n" +
+		"COPY --from=build /out/app /app\n" +
+		"ENTRYPOINT [\"/app\"]\n")
+	return f.String(), nil
+}
+
+// quoteArg quotes a value for ARG, where "$" begins a variable.
+func quoteArg(v string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, `$`, `\$`).Replace(v) + `"`
+}
+
+// scratchFile is a folder with one file, for BuildKit.
+func scratchFile(ctx context.Context, name, content string) (*pb.Definition, error) {
+	def, err := llb.Scratch().File(llb.Mkfile(name, 0o644, []byte(content)), llb.WithCustomName("[internal] Go build definition")).Marshal(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return def.ToPB(), nil
+}
