@@ -1,0 +1,164 @@
+// Package dns tells containers where their neighbours are. It receives questions on the gateway address of each network
+// and an immutable Table of names, owns the sockets and what is in flight to the host's own name servers, and hands on
+// answers: from the table what the table knows, from upstream the rest.
+//
+// Messages are read with x/net/dns/dnsmessage and not with miekg/dns: only the question has to be understood, and what
+// upstream answers is passed on byte for byte, so a library that knows every record type would have nothing to do.
+package dns
+
+import (
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/net/dns/dnsmessage"
+)
+
+// Names are the names of one network, without a dot at the end; case does not matter.
+type Names map[string][]netip.Addr
+
+// Table says what each network's containers may see. It does not change: a new one takes its place.
+type Table struct {
+	networks map[netip.Prefix]network
+	lengths  []int // of the prefixes: a client's network is found with one look a length
+}
+
+type network struct {
+	addrs map[string][]netip.Addr
+	names map[netip.Addr][]string
+}
+
+// NewTable makes a table of networks by their subnets.
+func NewTable(networks map[netip.Prefix]Names) *Table {
+	t := &Table{networks: map[netip.Prefix]network{}}
+	for subnet, names := range networks {
+		subnet = subnet.Masked()
+		t.networks[subnet] = newNetwork(names)
+		if !slices.Contains(t.lengths, subnet.Bits()) {
+			t.lengths = append(t.lengths, subnet.Bits())
+		}
+	}
+	slices.Sort(t.lengths)
+	slices.Reverse(t.lengths)
+	return t
+}
+
+func newNetwork(names Names) network {
+	n := network{map[string][]netip.Addr{}, map[netip.Addr][]string{}}
+	for name, addrs := range names {
+		key := canonical(name)
+		for _, a := range addrs {
+			n.addrs[key] = append(n.addrs[key], a.Unmap())
+			n.names[a.Unmap()] = append(n.names[a.Unmap()], key)
+		}
+	}
+	for _, all := range n.names {
+		slices.Sort(all)
+	}
+	return n
+}
+
+// networkOf finds the network that an address is of.
+func (t *Table) networkOf(a netip.Addr) (network, bool) {
+	for _, bits := range t.lengths {
+		if p, err := a.Prefix(bits); err == nil {
+			if n, ok := t.networks[p]; ok {
+				return n, true
+			}
+		}
+	}
+	return network{}, false
+}
+
+// answer is what the table says to a question.
+type answer struct {
+	forward bool // not the table's business: upstream knows
+	rcode   dnsmessage.RCode
+	addrs   []netip.Addr // for A and AAAA
+	names   []string     // for PTR
+}
+
+// resolve answers a client's question. An answer without rcode, addrs or names is "the name exists, but has no such
+// record": a client that asks for IPv6 and IPv4 at once then takes IPv4, where "no such name" would end its search.
+func (t *Table) resolve(client netip.Addr, q dnsmessage.Question) answer {
+	n, ok := t.networkOf(client.Unmap())
+	if !ok {
+		return answer{rcode: dnsmessage.RCodeRefused} // not a container: an open resolver serves attackers
+	}
+	name := canonical(q.Name.String())
+	if addrs, ok := n.addrs[name]; ok {
+		return answer{addrs: ofType(addrs, q.Type)}
+	}
+	if a, ok := reverseAddr(name); ok {
+		return t.resolveReverse(n, a, q.Type)
+	}
+	if name != "" && !strings.Contains(name, ".") {
+		return answer{rcode: dnsmessage.RCodeNameError} // names of one word are containers: upstream need not hear of them
+	}
+	return answer{forward: true}
+}
+
+// resolveReverse names an address of the client's own network. Those of other networks are not told to anybody.
+func (t *Table) resolveReverse(n network, a netip.Addr, asked dnsmessage.Type) answer {
+	if names, ok := n.names[a]; ok {
+		if asked != dnsmessage.TypePTR && asked != dnsmessage.TypeALL {
+			return answer{}
+		}
+		return answer{names: names}
+	}
+	if _, ours := t.networkOf(a); ours {
+		return answer{rcode: dnsmessage.RCodeNameError}
+	}
+	return answer{forward: true}
+}
+
+// ofType leaves the addresses that a record of the type can hold.
+func ofType(addrs []netip.Addr, t dnsmessage.Type) []netip.Addr {
+	var fit []netip.Addr
+	for _, a := range addrs {
+		if t == dnsmessage.TypeALL || t == typeOf(a) {
+			fit = append(fit, a)
+		}
+	}
+	return fit
+}
+
+func typeOf(a netip.Addr) dnsmessage.Type {
+	if a.Is4() {
+		return dnsmessage.TypeA
+	}
+	return dnsmessage.TypeAAAA
+}
+
+// canonical is a name as the table keeps it. Only ASCII letters have two forms in DNS.
+func canonical(name string) string {
+	b := []byte(strings.TrimSuffix(name, "."))
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			b[i] = c + 'a' - 'A'
+		}
+	}
+	return string(b)
+}
+
+// reverseAddr reads "2.0.0.10.in-addr.arpa", the name that an address's names are asked by.
+func reverseAddr(name string) (netip.Addr, bool) {
+	rest, ok := strings.CutSuffix(name, ".in-addr.arpa")
+	if !ok {
+		return netip.Addr{}, false
+	}
+	labels := strings.Split(rest, ".")
+	if len(labels) != 4 {
+		return netip.Addr{}, false
+	}
+	var b [4]byte
+	for i, l := range labels {
+		n, err := strconv.ParseUint(l, 10, 8)
+		if err != nil {
+			return netip.Addr{}, false
+		}
+		b[3-i] = byte(n)
+	}
+	return netip.AddrFrom4(b), true
+}
