@@ -75,7 +75,10 @@ func (c chaos) SetTraffic(ctx context.Context, ae naru.AppEnv, t target.Traffic)
 }
 
 func (c chaos) Observe(ctx context.Context, ae naru.AppEnv) (target.Observation, error) {
-	if c.w.chance(1) {
+	switch {
+	case c.w.chance(4): // between an advance and what follows from it
+		panic(errCrash)
+	case c.w.chance(1):
 		return target.Observation{}, errors.New("cannot observe")
 	}
 	return c.Target.Observe(ctx, ae)
@@ -204,6 +207,9 @@ func (w *world) reconcile() {
 		if died := recover(); died == errCrash {
 			w.tell("crash")
 			w.restart()
+			for w.chance(50) { // what the daemon did not see
+				w.trouble()
+			}
 		} else if died != nil {
 			panic(died)
 		}
