@@ -15,8 +15,9 @@ type Containers interface {
 	Get(ctx context.Context, idOrName string) (api.Container, error)
 	Create(ctx context.Context, spec api.ContainerSpec) (api.Container, error)
 	Start(ctx context.Context, idOrName string) error
-	// RunAttached starts a container that was created, with its streams joined to st, and returns its exit status.
-	RunAttached(ctx context.Context, id string, st Streams) (int, error)
+	// RunAttached starts a container that was created, with its streams joined to st, and returns its exit status. With
+	// remove it removes the container at its end, also when that comes after the client has left.
+	RunAttached(ctx context.Context, id string, remove bool, st Streams) (int, error)
 	Stop(ctx context.Context, idOrName string, grace time.Duration) error
 	Kill(ctx context.Context, idOrName, signal string) error
 	Remove(ctx context.Context, idOrName string, force bool) error
@@ -48,18 +49,21 @@ func (s *Server) getContainer(w http.ResponseWriter, r *http.Request) error {
 	return reply(w, c)
 }
 
-// runContainer creates before it upgrades, so that a wrong name or image is a plain answer. A container that could not
-// be started is kept only when it was not to be removed at its end.
+// runContainer creates before it upgrades, so that a wrong name or image is a plain answer.
 func (s *Server) runContainer(w http.ResponseWriter, r *http.Request) error {
 	q, err := decode[api.ContainerRun](w, r)
 	if err != nil {
 		return err
 	}
+	attached, remove := wantsUpgrade(r, api.UpgradeFrames), q.Spec.AutoRemove
+	if attached {
+		q.Spec.AutoRemove = false // at its exit, its last output would still be on the way to the client
+	}
 	c, err := s.cfg.Containers.Create(r.Context(), q.Spec)
 	if err != nil {
 		return err
 	}
-	if !wantsUpgrade(r, api.UpgradeFrames) {
+	if !attached {
 		return s.runDetached(w, r, c)
 	}
 	signal := func(name string) {
@@ -69,8 +73,7 @@ func (s *Server) runContainer(w http.ResponseWriter, r *http.Request) error {
 	}
 	t := console{stdin: q.Spec.OpenStdin, size: q.Size, signal: signal}
 	return s.framed(w, r, t, func(ctx context.Context, st Streams) (int, error) {
-		code, err := s.cfg.Containers.RunAttached(ctx, c.ID, st)
-		return code, s.failedStart(ctx, c, err)
+		return s.cfg.Containers.RunAttached(ctx, c.ID, remove, st)
 	})
 }
 
@@ -90,7 +93,7 @@ func (s *Server) runDetached(w http.ResponseWriter, r *http.Request, c api.Conta
 
 // failedStart removes what a start that failed left of a container with AutoRemove, whose end will never come.
 func (s *Server) failedStart(ctx context.Context, c api.Container, cause error) error {
-	if cause == nil || !c.Spec.AutoRemove || ctx.Err() != nil {
+	if !c.Spec.AutoRemove {
 		return cause
 	}
 	err := s.cfg.Containers.Remove(context.WithoutCancel(ctx), c.ID, false)

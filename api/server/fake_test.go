@@ -35,6 +35,7 @@ type fake struct {
 
 	exec     func(ctx context.Context, q api.ExecRequest, st server.Streams) (int, error)
 	attached func(ctx context.Context, st server.Streams) (int, error)
+	startErr error
 	signals  chan string
 
 	mu      sync.Mutex
@@ -136,9 +137,9 @@ func (c containers) Create(_ context.Context, spec api.ContainerSpec) (api.Conta
 	return api.Container{ID: "new", Spec: spec}, c.err
 }
 
-func (c containers) Start(context.Context, string) error { return c.err }
+func (c containers) Start(context.Context, string) error { return c.startErr }
 
-func (c containers) RunAttached(ctx context.Context, _ string, st server.Streams) (int, error) {
+func (c containers) RunAttached(ctx context.Context, _ string, _ bool, st server.Streams) (int, error) {
 	return c.attached(ctx, st)
 }
 

@@ -191,9 +191,8 @@ func (notFound) ExitCode() int   { return 127 }
 func (e notFound) Unwrap() error { return e.error }
 
 func TestRunContainerFailures(t *testing.T) {
-	f := &fake{attached: func(context.Context, server.Streams) (int, error) {
-		return 0, fmt.Errorf("start: %w", notFound{naru.Errorf(naru.Failed, `exec "foo": no such file`)})
-	}}
+	cause := fmt.Errorf("start: %w", notFound{naru.Errorf(naru.Failed, `exec "foo": no such file`)})
+	f := &fake{startErr: cause, attached: func(context.Context, server.Streams) (int, error) { return 0, cause }}
 	c, _ := start(t, f)
 	_, err := c.RunContainer(t.Context(), api.ContainerRun{Spec: api.ContainerSpec{Image: "missing"}}, client.Streams{})
 	if naru.CodeOf(err) != naru.NotFound {
@@ -204,6 +203,9 @@ func TestRunContainerFailures(t *testing.T) {
 	var answered *api.Error
 	if !errors.As(err, &answered) || answered.ExitCode != 127 || answered.Code != naru.Failed {
 		t.Errorf("program: %#v", err)
+	}
+	if _, err = c.StartContainer(t.Context(), spec); !errors.As(err, &answered) || answered.ExitCode != 127 {
+		t.Errorf("program, detached: %#v", err)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+
+	"naru/edge/dns"
+	"naru/engine"
+	"naru/engine/keeper"
+)
+
+// namePort is where name servers listen, as it ends an address.
+const namePort = ":53"
+
+// resolver lets the name server answer the engine's containers, at the gateway of each network. The sockets are the
+// keeper's, so that a question asked while no daemon runs waits for the next one.
+type resolver struct {
+	keeper *keeper.Client
+	server *dns.Server
+
+	mu sync.Mutex // one Listen at a time
+}
+
+// Listen implements engine.Resolver.
+func (r *resolver) Listen(ctx context.Context, gateways []netip.Addr) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	wanted := make([]string, len(gateways))
+	for i, g := range gateways {
+		wanted[i] = g.String() + namePort
+	}
+	have := r.server.Listening()
+	for _, address := range have {
+		if !slices.Contains(wanted, address) {
+			r.server.Remove(address)
+			if err := r.unlisten(ctx, address); err != nil {
+				return err
+			}
+		}
+	}
+	for _, address := range wanted {
+		if !slices.Contains(have, address) {
+			if err := r.listen(ctx, address); err != nil {
+				return fmt.Errorf("answer name questions: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+func (r *resolver) listen(ctx context.Context, address string) error {
+	udp, err := r.keeper.ListenPacket(ctx, "udp", address)
+	if err != nil {
+		return err
+	}
+	tcp, err := r.keeper.Listen(ctx, "tcp", address)
+	if err != nil {
+		return errors.Join(err, udp.Close())
+	}
+	return r.server.Add(address, dns.Sockets{UDP: udp, TCP: tcp})
+}
+
+func (r *resolver) unlisten(ctx context.Context, address string) error {
+	return errors.Join(r.keeper.Unlisten(ctx, "udp", address), r.keeper.Unlisten(ctx, "tcp", address))
+}
+
+// SetNames implements engine.Resolver.
+func (r *resolver) SetNames(names []engine.Name) {
+	networks := map[netip.Prefix]dns.Names{}
+	for _, n := range names {
+		if networks[n.Network] == nil {
+			networks[n.Network] = dns.Names{}
+		}
+		networks[n.Network][n.Host] = append(networks[n.Network][n.Host], n.Addr)
+	}
+	r.server.SetTable(dns.NewTable(networks))
+}

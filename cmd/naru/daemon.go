@@ -1,0 +1,172 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"naru/engine/keeper"
+	"naru/internal/cleanup"
+	"naru/naru"
+)
+
+// serve runs a daemon until ctx ends.
+func serve(ctx context.Context, f serverFlags, log *slog.Logger) (err error) {
+	var undo cleanup.Stack
+	defer undo.Run()
+	for dir, file := range map[string]string{f.data: "naru.lock", f.run: "naru.pid"} {
+		lock, err := lockFolder(dir, file, 0o755)
+		if err != nil {
+			return err
+		}
+		undo.Add(func() { closing(log, "give up the lock of "+dir, lock.Close) })
+	}
+	d, err := open(ctx, f, log, &undo)
+	if err != nil {
+		return err
+	}
+	api, err := listenAPI(filepath.Join(f.run, "naru.sock"))
+	if err != nil {
+		return err
+	}
+	web, err := d.listenHTTP(ctx)
+	if err != nil {
+		return errors.Join(err, api.Close())
+	}
+	log.Info("naru is ready", "http", web.Addr().String(), "socket", api.Addr().String(), "data", f.data, "version", version())
+	err = d.run(ctx, api, web)
+	log.Info("naru stops", "containers", len(d.runningContainers(context.WithoutCancel(ctx))))
+	return errors.Join(err, d.leave(context.WithoutCancel(ctx)))
+}
+
+// run runs every loop until ctx ends or one of them fails. When it returns, all have.
+func (d *daemon) run(ctx context.Context, api, web net.Listener) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, loop := range []func(context.Context) error{d.names.Run, d.engine.Run, d.machine.Run, d.rollouts.Run, d.containers.Run} {
+		group.Go(func() error { return loop(ctx) })
+	}
+	group.Go(func() error { return d.router.Serve(ctx, web) })
+	group.Go(func() error { return d.apiServer(ctx).Serve(ctx, api) })
+	return group.Wait()
+}
+
+// listenAPI opens the socket for commands. The keeper does not keep it: where no daemon answers, a client must learn
+// so at once. A file that is there is of a daemon that died, since this one has the folder's lock.
+func listenAPI(path string) (net.Listener, error) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("listen for commands: %w", err)
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("listen for commands: %w", err)
+	}
+	if err := restrict(path); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+// restrict lets only root, and the group naru where there is one, give commands: whoever may is as good as root.
+func restrict(path string) error {
+	if err := os.Chmod(path, 0o660); err != nil {
+		return fmt.Errorf("restrict the command socket: %w", err)
+	}
+	g, err := user.LookupGroup("naru")
+	if err != nil {
+		return nil // no such group: root only
+	}
+	gid, err := strconv.Atoi(g.Gid)
+	if err != nil {
+		return fmt.Errorf("restrict the command socket: group naru: %w", err)
+	}
+	if err := os.Chown(path, 0, gid); err != nil {
+		return fmt.Errorf("restrict the command socket: %w", err)
+	}
+	return nil
+}
+
+// listenHTTP takes the socket for requests from the keeper, so that requests wait, and do not fail, while one daemon
+// ends and the next begins. A socket of an address that is no longer asked for is closed.
+func (d *daemon) listenHTTP(ctx context.Context) (net.Listener, error) {
+	l, err := d.keeper.Listen(ctx, "tcp", d.flags.http)
+	if err != nil {
+		return nil, fmt.Errorf("listen for requests on %s%s: %w", d.flags.http, holder(d.flags.http), err)
+	}
+	names, err := d.keeper.AllKept(ctx)
+	if err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	for _, name := range names {
+		address, ok := strings.CutPrefix(name, "tcp ")
+		if !ok || address == d.flags.http || strings.HasSuffix(address, namePort) {
+			continue
+		}
+		if err := d.keeper.Unlisten(ctx, "tcp", address); err != nil {
+			return nil, errors.Join(err, l.Close())
+		}
+	}
+	return l, nil
+}
+
+// leave ends the keeper when it has nothing to keep: no container runs, so that no request is lost either.
+func (d *daemon) leave(ctx context.Context) error {
+	if len(d.runningContainers(ctx)) > 0 {
+		return nil
+	}
+	names, err := d.keeper.AllKept(ctx)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := d.keeper.Release(ctx, name); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	if err := d.keeper.Quit(ctx); err != nil && !errors.Is(err, keeper.ErrKept) {
+		return fmt.Errorf("end the keeper: %w", err)
+	}
+	return nil
+}
+
+// closing runs a cleanup whose error has no other place to go.
+func closing(log *slog.Logger, doing string, f func() error) {
+	if err := f(); err != nil {
+		log.Error(doing, "err", err)
+	}
+}
+
+// routerGrace bounds how long a daemon that ends waits for requests under way: the next one cannot begin before.
+const routerGrace = 5 * time.Second
+
+// parseListen splits an address like ":80".
+func parseListen(address string) (netip.Addr, uint16, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return netip.Addr{}, 0, naru.Errorf(naru.InvalidArgument, "--http %q: write an address such as :80 or 127.0.0.1:8080", address)
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return netip.Addr{}, 0, naru.Errorf(naru.InvalidArgument, "--http %q: %q is not a port", address, port)
+	}
+	if host == "" {
+		return netip.IPv4Unspecified(), uint16(n), nil
+	}
+	ip, err := netip.ParseAddr(host)
+	if err != nil {
+		return netip.Addr{}, 0, naru.Errorf(naru.InvalidArgument, "--http %q: %q is not an IP address", address, host)
+	}
+	return ip, uint16(n), nil
+}

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/docker/go-units"
+	"github.com/spf13/cobra"
+
+	"naru/api"
+	"naru/api/client"
+	"naru/naru"
+)
+
+func (c *cli) imageCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "image", Short: "Images on this machine",
+		Example: "  naru image ls\n  naru image import busybox.tar busybox",
+	}
+	return noun(cmd, c.imageListCommand(), c.imageRemoveCommand(), c.imageImportCommand(), c.imageInspectCommand())
+}
+
+func (c *cli) imageListCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "ls", Aliases: []string{"list"}, Short: "List images", Args: between(0, 0),
+		Example: "  naru image ls\n  naru image ls --json",
+	}
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = c.run(func(ctx context.Context, _ []string) error {
+		get := func(ctx context.Context, cl *client.Client) ([]api.Image, error) { return cl.ImageList(ctx) }
+		return ask(ctx, c, *asJSON, get, func(images []api.Image) error {
+			return imagesTable(images, time.Now()).write(c.out, c.colour(c.out))
+		})
+	})
+	return cmd
+}
+
+func imagesTable(images []api.Image, now time.Time) *table {
+	t := &table{header: []string{"NAME", "DIGEST", "SIZE", "CREATED"}}
+	for _, i := range images {
+		names := i.Names
+		if len(names) == 0 {
+			names = []string{"-"}
+		}
+		for _, name := range names {
+			t.row(cell{name, bold}, text(i.Digest.Short()), text(units.HumanSize(float64(i.Size))), text(ago(now, i.CreatedAt)))
+		}
+	}
+	return t
+}
+
+func (c *cli) imageRemoveCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "rm IMAGE...", Short: "Remove images", Args: between(1, -1),
+		Long:    "Remove images. A name given is taken away; the content goes with its last name, unless a container or a release\nneeds it. A digest takes all its names away.",
+		Example: "  naru image rm busybox", ValidArgsFunction: c.completeImages,
+	}
+	cmd.RunE = c.run(func(ctx context.Context, args []string) error {
+		return c.forEach(args, func(cl *client.Client, name string) error { return cl.RemoveImage(ctx, name) })
+	})
+	return cmd
+}
+
+func (c *cli) imageImportCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "import FILE|- [NAME]", Short: "Import an image from an archive", Args: between(1, 2),
+		Long: `Import an image from an archive, compressed or not: an OCI layout, what docker save writes, or the files of a root
+filesystem, which then needs a NAME.`,
+		Example: "  naru image import busybox.tar\n  debootstrap --variant=minbase stable root && tar -C root -c . | naru image import - debian",
+	}
+	asJSON := jsonFlag(cmd)
+	cmd.RunE = c.run(func(ctx context.Context, args []string) error {
+		archive, err := c.openArchive(args[0])
+		if err != nil {
+			return err
+		}
+		defer func() { _ = archive.Close() }() // only read from
+		name := strings.Join(args[1:], "")
+		get := func(ctx context.Context, cl *client.Client) ([]api.Image, error) {
+			return cl.ImportImage(ctx, archive, name)
+		}
+		return ask(ctx, c, *asJSON, get, func(images []api.Image) error {
+			return imagesTable(images, time.Now()).write(c.out, c.colour(c.out))
+		})
+	})
+	return cmd
+}
+
+func (c *cli) openArchive(path string) (io.ReadCloser, error) {
+	if path == "-" {
+		if isTerminal(c.in) {
+			return nil, naru.Errorf(naru.InvalidArgument, "standard input is a terminal: pipe an archive into it")
+		}
+		return io.NopCloser(c.in), nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, naru.Errorf(naru.InvalidArgument, "%w", err)
+	}
+	return f, nil
+}
+
+func (c *cli) imageInspectCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "inspect IMAGE", Short: "Show everything about an image, as JSON", Args: between(1, 1),
+		Example: "  naru image inspect busybox", ValidArgsFunction: first(c.completeImages),
+	}
+	cmd.RunE = c.run(func(ctx context.Context, args []string) error {
+		get := func(ctx context.Context, cl *client.Client) (api.Image, error) { return cl.Image(ctx, args[0]) }
+		return ask(ctx, c, true, get, nil)
+	})
+	return cmd
+}

@@ -1,0 +1,190 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"naru/delivery"
+	"naru/naru"
+)
+
+// progress shows the events of a change to people: a line when something has happened, and, on a terminal, below them
+// the steps that run now, drawn anew several times a second.
+type progress struct {
+	ae     naru.AppEnv
+	colour bool
+	width  int // of the terminal; 0: not a terminal, only lines
+	now    func() time.Time
+
+	mu      sync.Mutex
+	w       io.Writer
+	running []*step
+	drawn   int // lines of running steps on the screen
+	rollout string
+}
+
+// step is a step of a build that runs.
+type step struct {
+	key, label string
+	since      time.Time
+	tail       []byte // its output's last, unfinished or finished, line
+}
+
+func newProgress(w io.Writer, ae naru.AppEnv, coloured bool, width int) *progress {
+	return &progress{w: w, ae: ae, colour: coloured, width: width, now: time.Now}
+}
+
+// redrawInterval is how often running steps show their age.
+const redrawInterval = 100 * time.Millisecond
+
+// start begins redrawing and returns what ends it.
+func (p *progress) start() (end func()) {
+	if p.width == 0 {
+		return func() {}
+	}
+	done := make(chan struct{})
+	var ticking sync.WaitGroup
+	ticking.Go(func() {
+		for tick := time.NewTicker(redrawInterval); ; {
+			select {
+			case <-tick.C:
+				p.redraw()
+			case <-done:
+				tick.Stop()
+				return
+			}
+		}
+	})
+	return func() {
+		close(done)
+		ticking.Wait()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.erase()
+	}
+}
+
+// show tells one event.
+func (p *progress) show(e delivery.Event) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case e.Build != nil:
+		p.build(*e.Build)
+	case e.Image != nil:
+		p.line(fmt.Sprintf("image    %s %s", e.Image.Service, e.Image.Digest.Short()), dim)
+	case e.Release != nil && e.Release.Rolling:
+		p.line(fmt.Sprintf("release  %s (%s)", e.Release.Number, e.Release.Reason), plain)
+	case e.Rollout != nil:
+		p.showRollout(*e.Rollout)
+	case e.Done != nil:
+		p.line(doneText(p.ae, *e.Done), bold)
+	}
+}
+
+func (p *progress) showRollout(r naru.Rollout) {
+	line := "rollout  " + rolloutText(r)
+	if line == p.rollout {
+		return
+	}
+	p.rollout = line
+	p.line(line, rolloutCell(r.State).colour)
+}
+
+func rolloutText(r naru.Rollout) string {
+	s := fmt.Sprintf("%s → %s %s", releaseText(r.From), releaseText(r.To), r.State)
+	if r.State == naru.RolloutShifting && r.Step > 0 {
+		s += fmt.Sprintf(", step %d", r.Step+1)
+	}
+	return s
+}
+
+func doneText(ae naru.AppEnv, r delivery.Result) string {
+	var s string
+	switch {
+	case r.Unchanged:
+		s = fmt.Sprintf("%s: nothing to do, %s is up to date", ae, r.Release)
+	case r.Release == 0 && r.Detached:
+		s = fmt.Sprintf("%s is going down", ae)
+	case r.Release == 0:
+		s = fmt.Sprintf("%s: done", ae)
+	case r.Detached:
+		s = fmt.Sprintf("%s: %s is rolling out", ae, r.Release)
+	default:
+		s = fmt.Sprintf("%s: %s is up", ae, r.Release)
+	}
+	if len(r.URLs) > 0 {
+		s += "\n" + strings.Join(r.URLs, "\n")
+	}
+	return s
+}
+
+// build tells of a step of a build. Only the caller of show holds p.mu.
+func (p *progress) build(b delivery.BuildProgress) {
+	s := p.stepOf(b)
+	switch b.State {
+	case delivery.StepCached:
+		p.end(s, "cached", dim)
+	case delivery.StepDone:
+		p.end(s, b.Took.Round(100*time.Millisecond).String(), plain)
+	case delivery.StepFailed:
+		p.end(s, "failed", red)
+	case delivery.StepStarted:
+		if p.width == 0 {
+			p.line(s.label, plain)
+		}
+	}
+	if len(b.Output) > 0 {
+		p.output(s, b.Output)
+	}
+}
+
+// stepOf finds the running step that b is about, or begins it.
+func (p *progress) stepOf(b delivery.BuildProgress) *step {
+	names := make([]string, len(b.Services))
+	for i, n := range b.Services {
+		names[i] = string(n)
+	}
+	service := strings.Join(names, ",")
+	key := service + " " + b.Step
+	for _, s := range p.running {
+		if s.key == key {
+			return s
+		}
+	}
+	s := &step{key: key, label: "build    " + service + " " + b.Name, since: p.now()}
+	p.running = append(p.running, s)
+	return s
+}
+
+func (p *progress) end(s *step, how string, c colour) {
+	if len(s.tail) > 0 && p.width == 0 {
+		p.line("         | "+string(s.tail), plain)
+	}
+	for i, r := range p.running {
+		if r == s {
+			p.running = append(p.running[:i], p.running[i+1:]...)
+			break
+		}
+	}
+	p.line(s.label+"  "+how, c)
+}
+
+// output shows a step's whole lines where there is no terminal, and keeps the newest one for drawing where there is.
+func (p *progress) output(s *step, out []byte) {
+	s.tail = append(s.tail, out...)
+	for {
+		line, rest, ok := bytes.Cut(s.tail, []byte("\n"))
+		if !ok || p.width > 0 && len(rest) == 0 {
+			return
+		}
+		s.tail = rest
+		if p.width == 0 {
+			p.line("         | "+strings.TrimRight(string(line), "\r"), plain)
+		}
+	}
+}

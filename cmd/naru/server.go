@@ -1,0 +1,88 @@
+package main
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/netip"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"naru/naru"
+)
+
+// serverFlags are the daemon's.
+type serverFlags struct {
+	data, run, http, domain, logFormat, logLevel string
+	subnet                                       netip.Prefix
+	subnetText                                   string
+}
+
+const serverLong = `Run the daemon: it keeps what it is told in --data, listens for commands on RUN/naru.sock and for users' requests on
+--http, and runs containers. It needs root.
+
+Containers, their logs and the listening sockets live on when the daemon ends, is updated or dies; the next one takes
+them over. Daemons with different --data, --run, --subnet and --http can run side by side.
+
+SIGTERM and Ctrl-C end it in order; a second one ends it at once.`
+
+func (c *cli) serverCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "server", Short: "Run the daemon (as root)", Long: serverLong, Args: between(0, 0),
+		Example: "  sudo naru server\n  sudo naru server --data /srv/naru --run /run/naru-test --http :8080 --subnet 10.88.0.0/16",
+	}
+	f := &serverFlags{}
+	fs := cmd.Flags()
+	fs.StringVar(&f.data, "data", "/var/lib/naru", "`folder` of what must not be lost")
+	fs.StringVar(&f.run, "run", defaultRunDir, "`folder` of sockets")
+	fs.StringVar(&f.http, "http", ":80", "`address` for users' requests")
+	fs.StringVar(&f.subnetText, "subnet", "10.87.0.0/16", "`addresses` for containers")
+	fs.StringVar(&f.domain, "domain", "localhost", "apps without a host of their own answer at APP.`DOMAIN`")
+	fs.StringVar(&f.logFormat, "log-format", "text", "`text` or json")
+	fs.StringVar(&f.logLevel, "log-level", "info", "`level`: debug, info, warn or error")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		log, err := f.check(c.err)
+		if err != nil {
+			return err
+		}
+		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		defer context.AfterFunc(ctx, stop)() // from then on a signal ends the program at once
+		return serve(ctx, *f, log)
+	}
+	return cmd
+}
+
+// check completes the flags, and refuses what cannot work before anything is touched.
+func (f *serverFlags) check(logs io.Writer) (*slog.Logger, error) {
+	var err error
+	if f.subnet, err = netip.ParsePrefix(f.subnetText); err != nil || !f.subnet.Addr().Is4() || f.subnet.Bits() > 22 {
+		return nil, naru.Errorf(naru.InvalidArgument, "--subnet %q: write an IPv4 network of at least 1,024 addresses, such as 10.87.0.0/16", f.subnetText)
+	}
+	log, err := newLogger(logs, f.logFormat, f.logLevel)
+	if err != nil {
+		return nil, err
+	}
+	if os.Geteuid() != 0 {
+		return nil, naru.Errorf(naru.PermissionDenied, "naru server needs root, to make namespaces, mounts, cgroups and network devices for containers: start it with sudo")
+	}
+	return log, nil
+}
+
+func newLogger(w io.Writer, format, level string) (*slog.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return nil, naru.Errorf(naru.InvalidArgument, "--log-level %q: use debug, info, warn or error", level)
+	}
+	o := &slog.HandlerOptions{Level: l}
+	switch format {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, o)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, o)), nil
+	}
+	return nil, naru.Errorf(naru.InvalidArgument, "--log-format %q: use text or json", format)
+}
