@@ -24,32 +24,99 @@ func (p Progress) String() string { return p.Text }
 // Wait reports the rollout's progress now and whenever its text, state or step changes, until it has ended. How it
 // ended is in the rollout returned; an error says that it cannot be known.
 func (r *Rollouts) Wait(ctx context.Context, id naru.RolloutID, report func(Progress)) (naru.Rollout, error) {
+	var last Progress
+	err := r.watch(ctx, func() (bool, error) {
+		p, err := r.progress(ctx, id)
+		if err != nil {
+			return false, err
+		}
+		if p.Text != last.Text || p.State != last.State || p.Step != last.Step {
+			report(p)
+		}
+		last = p
+		return p.State.Ended(), nil
+	})
+	if err != nil {
+		return naru.Rollout{}, fmt.Errorf("wait for rollout %d: %w", id, err)
+	}
+	return last.Rollout, nil
+}
+
+// watch calls look now and whenever it may see something new, until it says that it is done.
+func (r *Rollouts) watch(ctx context.Context, look func() (done bool, err error)) error {
 	stored, stopStore := r.cfg.Store.Watch()
 	defer stopStore()
 	observed, stopTarget := r.cfg.Target.Watch()
 	defer stopTarget()
 	tick := time.NewTicker(r.cfg.Tick)
 	defer tick.Stop()
-	var last Progress
 	for {
-		p, err := r.progress(ctx, id)
-		if err != nil {
-			return naru.Rollout{}, fmt.Errorf("wait for rollout %d: %w", id, err)
-		}
-		if p.Text != last.Text || p.State != last.State || p.Step != last.Step {
-			report(p)
-		}
-		if last = p; p.State.Ended() {
-			return p.Rollout, nil
+		if done, err := look(); done || err != nil {
+			return err
 		}
 		select {
 		case <-ctx.Done():
-			return naru.Rollout{}, fmt.Errorf("wait for rollout %d: %w", id, ctx.Err())
+			return ctx.Err()
 		case <-stored:
 		case <-observed:
 		case <-tick.C:
 		}
 	}
+}
+
+// Settle waits until all is as it should be: no rollout is open, and the sets that serve have the instances they
+// should have, ready. It is for after a scale, which is no rollout. report gets a line whenever there is a new one. It
+// waits as long as a set takes, but a set that the target calls failed ends it with naru.Failed, and one that stays
+// behind for its ready timeout does so, too.
+func (r *Rollouts) Settle(ctx context.Context, ae naru.AppEnv, report func(text string)) error {
+	began, last := r.cfg.Now(), ""
+	err := r.watch(ctx, func() (bool, error) {
+		s, err := r.situation(ctx, ae)
+		if err != nil {
+			return false, err
+		}
+		v := see(s)
+		text := v.lacking()
+		if text != last && text != "" {
+			report(text)
+		}
+		last = text
+		return text == "", v.despair(began)
+	})
+	if err != nil {
+		return fmt.Errorf("wait until %s has settled: %w", ae, err)
+	}
+	return nil
+}
+
+// lacking says what of the serving sets is not there yet, or "" when all is.
+func (v view) lacking() string {
+	if !v.Rollout.State.Ended() && v.Rollout.ID != 0 {
+		return Describe(v.Situation)
+	}
+	var parts []string
+	for _, set := range v.serving() {
+		st, _ := v.Observed.Set(set.Key)
+		if st.Ready < set.Instances || st.Wanted != set.Instances || len(st.Instances) > set.Instances {
+			parts = append(parts, fmt.Sprintf("%s %d of %d ready", set.Service.Name, st.Ready, set.Instances))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// despair is the error of a serving set that is not going to be there.
+func (v view) despair(began time.Time) error {
+	for _, set := range v.serving() {
+		st, _ := v.Observed.Set(set.Key)
+		switch late := v.Now.Sub(began) >= readyTimeout(set.Service); {
+		case !v.Rollout.State.Ended():
+		case st.Failure != "":
+			return naru.Errorf(naru.Failed, "%s: %s", set.Service.Name, st.Failure)
+		case late && st.Ready < set.Instances:
+			return naru.Errorf(naru.Failed, "%s: %d of %d instances are ready after %s", set.Service.Name, st.Ready, set.Instances, v.Now.Sub(began))
+		}
+	}
+	return nil
 }
 
 // Follow waits for the newest rollout of ae and tells each about every state and step of it. An AppEnv that never
@@ -114,81 +181,4 @@ func (r *Rollouts) progress(ctx context.Context, id naru.RolloutID) (Progress, e
 		return Progress{}, fmt.Errorf("observe: %w", err)
 	}
 	return Progress{s.Rollout, Describe(s), s.Observed.Sets}, nil
-}
-
-// Describe says in one line what happens in a situation, or how the rollout ended.
-func Describe(s Situation) string {
-	v, to, from := see(s), nameOf(s.Rollout.To), s.Rollout.From
-	switch s.Rollout.State {
-	case naru.RolloutPending:
-		return to + " is next"
-	case naru.RolloutStarting:
-		return "starting " + to + v.unready()
-	case naru.RolloutShifting:
-		return v.share()
-	case naru.RolloutDraining:
-		return v.farewell()
-	case naru.RolloutDone:
-		if s.To == nil {
-			return "the app is down"
-		}
-		return to + " serves"
-	case naru.RolloutFailed:
-		if from == 0 {
-			return fmt.Sprintf("%s failed: %s", to, s.Rollout.Reason)
-		}
-		return fmt.Sprintf("%s failed, %s serves on: %s", to, from, s.Rollout.Reason)
-	default:
-		return fmt.Sprintf("%s gave way: %s", to, s.Rollout.Reason)
-	}
-}
-
-// unready lists the new sets that the rollout waits for.
-func (v view) unready() string {
-	var parts []string
-	for _, s := range v.to.services() {
-		key := v.to.key(s.Name)
-		if !v.isNew(key) || v.isReady(key) {
-			continue
-		}
-		st, there := v.Observed.Set(key)
-		if !there {
-			parts = append(parts, string(s.Name)+" waits")
-			continue
-		}
-		parts = append(parts, fmt.Sprintf("%s %d of %d ready", s.Name, st.Ready, st.Wanted))
-	}
-	if len(parts) == 0 {
-		return ""
-	}
-	return ": " + strings.Join(parts, ", ")
-}
-
-// share says how much traffic the new release has.
-func (v view) share() string {
-	if v.Rollout.Step >= v.steps() {
-		return "moving all traffic to " + nameOf(v.Rollout.To)
-	}
-	var parts []string
-	for _, s := range v.to.services() {
-		if v.isCanary(s) {
-			parts = append(parts, fmt.Sprintf("%d %% of %s", s.Rollout.Steps[min(v.Rollout.Step, len(s.Rollout.Steps)-1)].Weight, s.Name))
-		}
-	}
-	return fmt.Sprintf("%s has %s for %s (step %d of %d)", nameOf(v.Rollout.To), strings.Join(parts, ", "),
-		v.pause(v.Rollout.Step), v.Rollout.Step+1, v.steps())
-}
-
-// farewell names the old sets that are not gone yet.
-func (v view) farewell() string {
-	var parts []string
-	for _, st := range v.Observed.Sets {
-		if !v.serving().has(st.Key) {
-			parts = append(parts, fmt.Sprintf("%s of %s", st.Service, st.Release))
-		}
-	}
-	if len(parts) == 0 {
-		return nameOf(v.Rollout.To) + " has all traffic"
-	}
-	return nameOf(v.Rollout.To) + " has all traffic, stopping " + strings.Join(parts, ", ")
 }

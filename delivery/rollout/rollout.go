@@ -70,6 +70,7 @@ func (r *Rollouts) Run(ctx context.Context) error {
 	for {
 		if err := r.Reconcile(ctx); err != nil && ctx.Err() == nil {
 			r.cfg.Log.Error("carry out rollouts", "error", err)
+			pause(ctx, retryPause)
 		}
 		select {
 		case <-ctx.Done():
@@ -78,6 +79,18 @@ func (r *Rollouts) Run(ctx context.Context) error {
 		case <-observed:
 		case <-tick.C:
 		}
+	}
+}
+
+// retryPause keeps trouble from turning the loop hot: what fails may itself write to the store, which is a hint.
+const retryPause = 100 * time.Millisecond
+
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
 	}
 }
 

@@ -112,9 +112,24 @@ func TestRunHealsAndScales(t *testing.T) {
 		if err := w.store.Update(w.t.Context(), func(*store.Tx) error { return nil }); err != nil { // as the release hop would
 			w.t.Fatal(err)
 		}
-		synctest.Wait()
+		if err := w.daemon.Settle(w.t.Context(), shop, func(string) {}); err != nil {
+			w.t.Fatal(err)
+		}
 		if o := w.observe(shop); o.Sets[0].Ready != 3 {
 			w.t.Errorf("after the scale %d instances", o.Sets[0].Ready)
+		}
+	})
+}
+
+func TestSettleDespairs(t *testing.T) {
+	live(t, func(w *world) {
+		w.up(web("a"))
+		w.memory.Behave(shop, w.observe(shop).Sets[0].Key, memory.Behaviour{})
+		synctest.Wait()
+		var told []string
+		err := w.daemon.Settle(w.t.Context(), shop, func(text string) { told = append(told, text) })
+		if naru.CodeOf(err) != naru.Failed || !slices.Equal(told, []string{"web 0 of 1 ready"}) {
+			w.t.Errorf("error %v, told %q", err, told)
 		}
 	})
 }
