@@ -27,7 +27,7 @@ func watch(ctx context.Context, dir string, finish <-chan struct{}) (*watcher, e
 		return nil, fmt.Errorf("follow logs: inotify (see fs.inotify.max_user_instances): %w", err)
 	}
 	events := os.NewFile(uintptr(fd), "inotify") // non-blocking, so the runtime polls it and a deadline ends a read
-	if _, err := unix.InotifyAddWatch(fd, dir, unix.IN_MODIFY|unix.IN_CREATE|unix.IN_DELETE_SELF); err != nil {
+	if _, err := unix.InotifyAddWatch(fd, dir, unix.IN_MODIFY|unix.IN_CREATE|unix.IN_DELETE|unix.IN_DELETE_SELF); err != nil {
 		return nil, errorsClose(fmt.Errorf("follow logs in %s: %w", dir, err), events)
 	}
 	w := &watcher{ctx: ctx, events: events, finish: finish, stop: make(chan struct{}), stopped: make(chan struct{})}
@@ -73,7 +73,8 @@ func (w *watcher) wait() error {
 	return folderGone(events[:n])
 }
 
-// folderGone returns errStopped when the watched folder was removed: there will be no more.
+// folderGone returns errStopped when the watched folder was removed: there will be no more. The kernel says so only
+// when nobody has a file in it open; whoever has notices that the file was removed.
 func folderGone(events []byte) error {
 	for len(events) >= unix.SizeofInotifyEvent {
 		mask := binary.NativeEndian.Uint32(events[4:])

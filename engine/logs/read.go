@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"iter"
 	"os"
+	"syscall"
 	"time"
 )
 
@@ -33,7 +34,7 @@ func Read(ctx context.Context, dir string, o Options) iter.Seq2[Entry, error] {
 	}
 }
 
-// errStopped says that the consumer of a Seq wants no more, or that Until has passed.
+// errStopped says that the consumer of a Seq wants no more, that Until has passed, or that the logs were removed.
 var errStopped = errors.New("stopped")
 
 func read(ctx context.Context, dir string, o Options, yield func(Entry, error) bool) error {
@@ -181,11 +182,14 @@ func (r *reader) advance() error {
 		r.skip(1) // what looked like the start of a record is none: nobody writes the rest of it, or we do not wait
 		return nil
 	}
+	removed := r.removed()
 	later, ok, err := r.later()
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	if !ok {
+	case !ok && removed:
+		return errStopped // the container was removed: rotation removes only what has a successor
+	case !ok:
 		return io.EOF
 	}
 	if r.file != nil && !r.sealed {
@@ -193,6 +197,19 @@ func (r *reader) advance() error {
 		return nil
 	}
 	return r.open(place{segment: later})
+}
+
+// removed reports whether the segment is in no folder any more.
+func (r *reader) removed() bool {
+	if r.file == nil {
+		return false
+	}
+	info, err := r.file.Stat()
+	if err != nil {
+		return false
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	return ok && stat.Nlink == 0
 }
 
 // later finds the next segment. It need not be the next number: a slow reader may find some dropped.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -26,50 +27,82 @@ type child struct {
 	waiters []*conn
 }
 
-// spawn starts a process.
-func (s *server) spawn(id string, r wire.SpawnRequest, sent *descriptors) (wire.Reply, int) {
+// spawn begins to start a process, for a client that is answered when it has started.
+func (s *server) spawn(id string, r wire.SpawnRequest, sent *descriptors, client *conn) {
 	if err := wire.CheckName(id); err != nil {
-		return failure(err), -1
+		client.answer(failure(err), -1)
+		return
 	}
 	if _, ok := s.children[id]; ok {
-		return refuse(wire.Exists, "the keeper has a child %q already", id), -1
+		client.answer(refuse(wire.Exists, "the keeper has a child %q already", id), -1)
+		return
 	}
-	c := &child{s: s, info: wire.Child{Sequence: s.sequence + 1, ID: id}}
-	if err := c.start(r, sent); err != nil {
-		return failure(err), -1
+	c := &child{s: s, info: wire.Child{ID: id}}
+	cmd, open, err := c.command(r, sent)
+	if err != nil {
+		open.close()
+		c.closeLogs()
+		client.answer(failure(err), -1)
+		return
 	}
-	s.sequence++
-	s.children[id] = c
-	return wire.Reply{PID: c.info.PID}, int(c.pidfd.Fd())
+	s.children[id] = c // before it has a pid, so that the id is taken
+	client.busy = true
+	go func() {
+		p, err := birth(cmd)
+		s.mail.post(func() { c.born(p, err, open, client) })
+	}()
 }
 
-// start starts the process and begins to watch it. It undoes all on failure.
-func (c *child) start(r wire.SpawnRequest, sent *descriptors) (err error) {
-	cmd, files, err := c.command(r, sent)
-	defer files.close()
-	if err != nil {
-		c.closeLogs()
-		return err
+// birth is fork.Start, of which a defect must not end the keeper.
+func birth(cmd fork.Cmd) (_ fork.Process, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			logf("panic: %v\n%s", p, debug.Stack())
+			err = fmt.Errorf("start process: panic: %v", p)
+		}
+	}()
+	return fork.Start(cmd)
+}
+
+// born begins to watch the process and answers the client.
+func (c *child) born(p fork.Process, err error, open files, client *conn) {
+	open.close()
+	if err == nil {
+		err = c.watch(p)
 	}
-	p, err := fork.Start(cmd)
 	if err != nil {
-		c.closeLogs()
-		return err
+		c.unborn()
+		client.answer(failure(err), -1)
+		return
 	}
-	c.pidfd, c.info.PID, c.info.StartedAt = p.FD, p.PID, time.Now()
+	client.answer(wire.Reply{PID: p.PID}, int(p.FD.Fd()))
+}
+
+func (c *child) watch(p fork.Process) (err error) {
 	if c.token, err = c.s.poller.add(int(p.FD.Fd()), c); err != nil {
-		c.abort()
+		abort(p)
 		return fmt.Errorf("watch process: %w", err)
 	}
+	c.s.sequence++
+	c.pidfd = p.FD
+	c.info.PID, c.info.Sequence, c.info.StartedAt = p.PID, c.s.sequence, time.Now()
 	return nil
 }
 
-// abort ends a process that cannot be watched. Killed, it takes a moment to end, the only one that is waited for.
-func (c *child) abort() {
-	_ = unix.PidfdSendSignal(int(c.pidfd.Fd()), unix.SIGKILL, nil, 0)
-	_, _ = unix.Wait4(c.info.PID, nil, unix.WALL, nil)
-	_ = c.pidfd.Close()
+// unborn undoes spawn.
+func (c *child) unborn() {
+	delete(c.s.children, c.info.ID)
 	c.closeLogs()
+	for _, w := range slices.Clone(c.waiters) {
+		w.answer(unknown(c.info.ID), -1)
+	}
+}
+
+// abort ends a process that cannot be watched. Killed, it takes a moment to end, the only one that is waited for.
+func abort(p fork.Process) {
+	_ = unix.PidfdSendSignal(int(p.FD.Fd()), unix.SIGKILL, nil, 0)
+	_, _ = unix.Wait4(p.PID, nil, unix.WALL, nil)
+	_ = p.FD.Close()
 }
 
 // ready is called when the process has exited. What it wrote before is in the logs before anybody hears of the exit.
@@ -108,7 +141,7 @@ func (c *child) tell() {
 	waiters := c.waiters
 	c.waiters = nil
 	for _, w := range waiters {
-		w.waitsFor = nil
+		w.waitsFor = nil // it is no longer in waiters
 		w.answer(wire.Reply{Children: []wire.Child{c.info}}, -1)
 	}
 }
@@ -124,6 +157,8 @@ func (s *server) pidFD(id string) (wire.Reply, int) {
 		return unknown(id), -1
 	case c.info.Exited:
 		return refuse(wire.Exited, "%q has exited", id), -1
+	case c.pidfd == nil:
+		return refuse(wire.NotFound, "%q is not started yet", id), -1
 	}
 	return wire.Reply{}, int(c.pidfd.Fd())
 }
@@ -155,7 +190,7 @@ func (s *server) list(after uint64) wire.Reply {
 	})
 	var r wire.Reply
 	for _, c := range all {
-		if c.info.Sequence <= after {
+		if c.info.Sequence <= after { // 0 when it is not started yet
 			continue
 		}
 		if len(r.Children) == pageSize {

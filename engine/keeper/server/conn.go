@@ -54,6 +54,8 @@ type conn struct {
 	fd       int
 	token    uint64
 	waitsFor *child
+	busy     bool // its request is under way
+	closed   bool
 }
 
 // ready takes the request, or notices that the client went away.
@@ -62,7 +64,7 @@ func (c *conn) ready() {
 	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) {
 		return
 	}
-	if err != nil || n == 0 || c.waitsFor != nil {
+	if err != nil || n == 0 || c.busy {
 		closeAll(c.s.control[:controlSize], flags)
 		c.close()
 		return
@@ -102,8 +104,7 @@ func (c *conn) serve(packet, control []byte, flags int) {
 func (c *conn) operate(r wire.Request, sent *descriptors) {
 	switch r.Op {
 	case wire.Spawn:
-		reply, pidfd := c.s.spawn(r.ID, r.Spawn, sent)
-		c.answer(reply, pidfd)
+		c.s.spawn(r.ID, r.Spawn, sent, c)
 	case wire.List:
 		c.answer(c.s.list(r.After), -1)
 	case wire.PidFD:
@@ -136,7 +137,7 @@ func (c *conn) wait(id string) {
 	case child.info.Exited:
 		c.answer(wire.Reply{Children: []wire.Child{child.info}}, -1)
 	default:
-		c.waitsFor = child
+		c.busy, c.waitsFor = true, child
 		child.waiters = append(child.waiters, c)
 	}
 }
@@ -153,6 +154,9 @@ func (c *conn) quit() {
 // answer sends the reply, with a descriptor if fd is one, and ends the connection. A client that is not there to
 // hear it, or has not read what it asked for before, has had its chance.
 func (c *conn) answer(r wire.Reply, fd int) {
+	if c.closed {
+		return
+	}
 	var rights []byte
 	if fd >= 0 {
 		rights = unix.UnixRights(fd)
@@ -163,6 +167,10 @@ func (c *conn) answer(r wire.Reply, fd int) {
 }
 
 func (c *conn) close() {
+	if c.closed {
+		return
+	}
+	c.closed = true
 	if c.waitsFor != nil {
 		c.waitsFor.dropWaiter(c)
 		c.waitsFor = nil

@@ -3,8 +3,8 @@
 // and hands back pids, exits and duplicates to whichever daemon asks. Daemons come and go; it stays.
 //
 // It is one loop over one epoll on one goroutine: no locks, no state that two could see, one buffer for all pipes,
-// and a container costs it a few descriptors and a few hundred bytes. What it does per event is short; what it could
-// wait for, it never waits for.
+// and a container costs it a few descriptors and a few kilobytes. What it does per event is short. Only the birth of
+// a process, which can hang in a frozen cgroup, has a goroutine of its own, and leaves its result in a mailbox.
 package server
 
 import (
@@ -32,6 +32,7 @@ type server struct {
 	exe    *os.File
 	lock   *os.File // DIR/keeper.pid, locked as long as the keeper lives
 	poller *poller
+	mail   *mailbox
 
 	listener int
 	listens  uint64 // its token
@@ -54,11 +55,12 @@ func (s *server) run() error {
 	if err := s.loadExits(); err != nil {
 		return err
 	}
-	stop, err := s.watchSignals()
-	if err != nil {
+	var err error
+	if s.mail, err = newMailbox(s.poller); err != nil {
 		return err
 	}
-	defer stop()
+	defer s.mail.shut()
+	defer s.watchSignals()()
 	if s.listens, err = s.poller.add(s.listener, acceptor{s}); err != nil {
 		return err
 	}
@@ -122,46 +124,29 @@ func (s *server) end() {
 
 func (s *server) path(name string) string { return s.dir + "/" + name }
 
-// watchSignals makes requests to end a source of events: they are handled, not ignored, because a child would
-// inherit the ignoring.
-func (s *server) watchSignals() (stop func(), err error) {
-	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
-	if err != nil {
-		return nil, fmt.Errorf("create eventfd: %w", err)
-	}
-	if _, err := s.poller.add(fd, signals{s, fd}); err != nil {
-		return nil, err
-	}
+// watchSignals handles requests to end from outside. It does not ignore them: a child would inherit that.
+func (s *server) watchSignals() (stop func()) {
 	came, done := make(chan os.Signal, 1), make(chan struct{})
 	signal.Notify(came, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
 	go func() {
 		defer close(done)
 		for range came {
-			_, _ = unix.Write(fd, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+			s.mail.post(s.askedToEnd)
 		}
 	}()
 	return func() {
 		signal.Stop(came)
 		close(came)
 		<-done
-		_ = unix.Close(fd)
-	}, nil
+	}
 }
 
-// signals receives requests to end from outside.
-type signals struct {
-	s  *server
-	fd int
-}
-
-func (g signals) ready() {
-	var count [8]byte
-	_, _ = unix.Read(g.fd, count[:])
-	if keeps := g.s.keeps(); keeps != "" {
+func (s *server) askedToEnd() {
+	if keeps := s.keeps(); keeps != "" {
 		logf("a signal asks to end: staying, for %s", keeps)
 		return
 	}
-	g.s.end()
+	s.end()
 }
 
 // logf writes a line to DIR/keeper.log, which is stderr.
