@@ -2,6 +2,7 @@ package network
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -10,9 +11,69 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// kernel is the line to nftables. It stays open: closing a netfilter socket waits until the kernel has thrown away all
+// former tables, 10 ms and more.
+type kernel struct {
+	conn *nftables.Conn
+	sock *netlink.Conn
+}
+
+func (k *kernel) open() error {
+	if k.conn != nil {
+		return nil
+	}
+	take := func(sock *netlink.Conn) error { k.sock = sock; return nil }
+	conn, err := nftables.New(nftables.AsLasting(), nftables.WithSockOptions(take))
+	if err != nil {
+		return fmt.Errorf("open nftables: %w", explain(err))
+	}
+	k.conn = conn
+	return nil
+}
+
+// close is also what follows an error: answers that nobody has read must not be taken for those of the next batch.
+func (k *kernel) close() error {
+	if k.conn == nil {
+		return nil
+	}
+	conn := k.conn
+	k.conn, k.sock = nil, nil
+	return conn.CloseLasting()
+}
+
+// generation asks for the number that every change of anybody's rules adds one to.
+func (k *kernel) generation() (uint32, error) {
+	answers, err := k.sock.Execute(netlink.Message{
+		Header: netlink.Header{Type: unix.NFNL_SUBSYS_NFTABLES<<8 | unix.NFT_MSG_GETGEN, Flags: netlink.Request},
+		Data:   make([]byte, 4), // nfgenmsg
+	})
+	if err != nil {
+		return 0, fmt.Errorf("ask for nftables' generation: %w", err)
+	}
+	for _, a := range answers {
+		if n, ok := parseGeneration(a.Data); ok {
+			return n, nil
+		}
+	}
+	return 0, errors.New("ask for nftables' generation: no answer")
+}
+
+func parseGeneration(b []byte) (uint32, bool) {
+	if len(b) < 4 {
+		return 0, false
+	}
+	attrs, err := netlink.UnmarshalAttributes(b[4:])
+	for _, a := range attrs {
+		if a.Type == unix.NFTA_GEN_ID && len(a.Data) == 4 {
+			return binary.BigEndian.Uint32(a.Data), err == nil
+		}
+	}
+	return 0, false
+}
+
 // batch gathers the messages that make one table, to be sent at once. The first error stays and is told by send.
 type batch struct {
-	conn  *nftables.Conn
+	*kernel
 	table *nftables.Table
 	sets  uint32
 	size  int // messages so far, each of which the kernel acknowledges
@@ -26,21 +87,12 @@ const (
 )
 
 // newBatch begins a batch that replaces the daemon's table: adding it first makes deleting it always right.
-func newBatch(tag string) (*batch, error) {
-	b := &batch{table: &nftables.Table{Name: tableName(tag), Family: nftables.TableFamilyINet}}
-	conn, err := nftables.New(nftables.WithSockOptions(b.growBuffers))
-	if err != nil {
-		return nil, fmt.Errorf("open nftables: %w", err)
-	}
-	b.conn = conn
+func newBatch(k *kernel, tag string) *batch {
+	b := &batch{kernel: k, table: &nftables.Table{Name: tableName(tag), Family: nftables.TableFamilyINet}}
 	b.conn.AddTable(b.table)
 	b.conn.DelTable(b.table)
 	b.size = 2
-	return b, nil
-}
-
-func (b *batch) growBuffers(c *netlink.Conn) error {
-	return errors.Join(c.SetReadBuffer(b.size*bytesPerMessage), c.SetWriteBuffer(b.size*bytesPerMessage))
+	return b
 }
 
 // addTable adds the table anew, empty.
@@ -95,11 +147,15 @@ func (b *batch) keep(err error) {
 
 // send carries the batch out, all of it or nothing.
 func (b *batch) send(ctx context.Context) error {
-	if err := errors.Join(b.err, ctx.Err()); err != nil {
-		return fmt.Errorf("write table %s: %w", b.table.Name, err)
+	err := errors.Join(b.err, ctx.Err())
+	if err == nil {
+		err = errors.Join(b.sock.SetReadBuffer(b.size*bytesPerMessage), b.sock.SetWriteBuffer(b.size*bytesPerMessage))
 	}
-	if err := b.conn.Flush(); err != nil {
-		return fmt.Errorf("replace table %s: %w", b.table.Name, explain(err))
+	if err == nil {
+		err = b.conn.Flush()
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("replace table %s: %w", b.table.Name, explain(err)), b.close())
 	}
 	return nil
 }

@@ -55,3 +55,19 @@ func us(all []time.Duration, quantile float64) float64 {
 	slices.Sort(all)
 	return float64(all[int(quantile*float64(len(all)-1))].Microseconds())
 }
+
+// BenchmarkApply measures bringing a small change to the kernel, and finding that there is none.
+func BenchmarkApply(b *testing.B) {
+	for _, changing := range []bool{true, false} {
+		b.Run(fmt.Sprintf("changing=%t", changing), func(b *testing.B) {
+			m := newHost(b)
+			s := fullState()
+			for i := 0; b.Loop(); i++ {
+				if changing {
+					s.Publications[0].HostPort = uint16(8000 + i%2)
+				}
+				must(b, m.Apply(b.Context(), s))
+			}
+		})
+	}
+}

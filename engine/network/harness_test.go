@@ -63,6 +63,7 @@ func newHost(t testing.TB) *Manager {
 		must(t, m.RemoveAll(context.Background()))
 		left, err := m.Leftovers(context.Background())
 		must(t, err)
+		must(t, m.Close())
 		if len(left) != 0 {
 			t.Errorf("left over: %v", left)
 		}
@@ -168,7 +169,8 @@ func outside(t testing.TB) *os.File {
 	must(t, netlink.LinkAdd(link))
 	t.Cleanup(func() { must(t, netlink.LinkDel(link)) })
 	must(t, giveAddress("lan0", hostAddr))
-	must(t, inNetNS(ns, func() error { return giveAddress("lan1", outsideAddr) }))
+	must(t, inNetNS(ns, func() error { return errors.Join(giveAddress("lan1", outsideAddr), settle("lan1")) }))
+	must(t, settle("lan0"))
 	return ns
 }
 
@@ -179,6 +181,15 @@ func giveAddress(dev string, addr netip.Addr) error {
 	}
 	ip := &net.IPNet{IP: addr.AsSlice(), Mask: net.CIDRMask(24, 32)}
 	return errors.Join(netlink.AddrAdd(link, &netlink.Addr{IPNet: ip}), netlink.LinkSetUp(link))
+}
+
+func settle(dev string) error {
+	c, err := openConversation()
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	return c.settle(dev)
 }
 
 // serve answers on a TCP and a UDP port of a namespace with "name sees client".

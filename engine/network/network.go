@@ -59,7 +59,9 @@ type Manager struct {
 	tag string
 	log *slog.Logger
 
-	apply sync.Mutex // one change of the table at a time
+	apply   sync.Mutex // one change of the table at a time; holds also for these:
+	kernel  kernel
+	written uint32 // nftables' generation after the last change, while that is known to be ours
 
 	mu        sync.Mutex
 	state     State                 // what Apply last achieved
@@ -83,6 +85,13 @@ func New(c Config) *Manager {
 	}
 }
 
+// Close closes the line to the kernel. What is there stays there.
+func (m *Manager) Close() error {
+	m.apply.Lock()
+	defer m.apply.Unlock()
+	return m.kernel.close()
+}
+
 // BridgeName names the bridge of the n-th network of a daemon, within the kernel's 15 characters.
 func BridgeName(tag string, n int) string { return fmt.Sprintf("%s%d", bridgePrefix(tag), n) }
 
@@ -90,7 +99,6 @@ func bridgePrefix(tag string) string { return "nr" + tag + "-" }
 func vethPrefix(tag string) string   { return "nv" + tag + "-" }
 func tableName(tag string) string    { return "naru-" + tag }
 
-// known returns the last applied state and the index of a bridge in it.
 func (m *Manager) bridgeIndex(name string) (int, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -52,11 +52,11 @@ func (m *Manager) forget(id string, addr netip.Addr) {
 func (m *Manager) RemoveAll(ctx context.Context) error {
 	m.apply.Lock()
 	defer m.apply.Unlock()
-	b, err := newBatch(m.tag)
-	if err != nil {
+	m.written = 0
+	if err := m.kernel.open(); err != nil {
 		return fmt.Errorf("remove networks: %w", err)
 	}
-	if err := b.send(ctx); err != nil {
+	if err := newBatch(&m.kernel, m.tag).send(ctx); err != nil {
 		return fmt.Errorf("remove networks: %w", err)
 	}
 	if err := m.removeLinks(); err != nil {
