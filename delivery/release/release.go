@@ -121,7 +121,7 @@ func (r *Releases) Down(ctx context.Context, ae naru.AppEnv) error {
 			return err
 		case last.ID == 0:
 			return noReleases(ae)
-		case last.Goal() == 0:
+		case last.To == 0 && last.Goal() == 0: // down, or on its way; after a first release that failed, go on
 			return nil
 		}
 		_, err = r.rollouts.Enqueue(tx, naru.Rollout{AppEnv: ae})

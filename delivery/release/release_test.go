@@ -316,6 +316,14 @@ func TestDownKeepsEverything(t *testing.T) {
 	b.want(r, rolling, 2, 1, true)
 }
 
+func TestDownAfterAFirstReleaseThatFailed(t *testing.T) {
+	b := open(t)
+	b.mint("a", naru.RolloutFailed)
+	if err := b.Down(t.Context(), shop); err != nil || len(b.next.all) != 2 || b.next.all[1].To != 0 {
+		t.Errorf("error %v, rollouts %+v: want one to nothing, which ends well", err, b.next.all)
+	}
+}
+
 func TestScale(t *testing.T) {
 	b := open(t)
 	scale := func(n map[naru.ServiceName]int) (bool, error) {
