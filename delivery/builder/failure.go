@@ -32,7 +32,19 @@ func explain(ctx context.Context, req Request, err error, w *watch) error {
 		return naru.Errorf(naru.NotFound, "%simage %s is neither on this machine nor can it be fetched; "+
 			"one that is saved in a file can be imported under this name: %w", where, image.Familiar(ref), rootCause(err))
 	}
+	if where == "" {
+		where = nameOf(err, w)
+	}
 	return naru.Errorf(codeOf(req, err), "%s%s", where, plain(req, err))
+}
+
+// nameOf is "COPY a b: " for a step that failed before it ran; BuildKit knows no line for it.
+func nameOf(err error, w *watch) string {
+	var vertex *errdefs.VertexError
+	if !errors.As(err, &vertex) || w.names[vertex.Digest] == "" || strings.HasPrefix(w.names[vertex.Digest], "[internal]") {
+		return ""
+	}
+	return stepTitle(w.names[vertex.Digest]) + ": "
 }
 
 // stepFailed is the error for a RUN step that ended with a status.
@@ -99,11 +111,15 @@ func codeOf(req Request, err error) naru.Code {
 	case len(errdefs.Sources(err)) > 0 && req.Service.Build.Kind == naru.BuildDockerfile,
 		strings.Contains(m, "failed to read dockerfile"), strings.Contains(m, "no access allowed to dir"),
 		strings.Contains(m, "target stage"), strings.Contains(m, "the Dockerfile cannot be empty"),
-		strings.Contains(m, "dockerfile parse error"), strings.Contains(m, "not found"):
+		strings.Contains(m, "dockerfile parse error"), strings.Contains(m, "failed to calculate checksum"),
+		strings.Contains(m, "is not allowed"):
 		return naru.InvalidArgument
 	}
 	return naru.Internal
 }
+
+// checksum matches how BuildKit says that it looked at the files of a COPY.
+var checksum = regexp.MustCompile(`(failed to compute cache key: )?failed to calculate checksum of ref \S+ `)
 
 // plain rewords the messages that would only make sense to someone who knows BuildKit.
 func plain(req Request, err error) string {
@@ -114,7 +130,10 @@ func plain(req Request, err error) string {
 		return fmt.Sprintf("there is no %s", dockerfilePath(spec))
 	case strings.Contains(m, "no access allowed to dir"):
 		return fmt.Sprintf("there is no folder %q within the app's folder", spec.Context)
+	case strings.Contains(m, "is not allowed"): // network.host, security.insecure
+		return strings.TrimPrefix(m, "failed to load LLB: ") + " in builds on naru"
 	}
+	m = checksum.ReplaceAllString(m, "")
 	for _, noise := range []string{"failed to solve: ", "failed to solve with frontend dockerfile.v0: ", "failed to create LLB definition: "} {
 		m = strings.ReplaceAll(m, noise, "")
 	}

@@ -29,6 +29,7 @@ func (b *Builder) goRecipe(ctx context.Context, spec naru.BuildSpec, sessionID s
 	if err != nil {
 		return nil, fmt.Errorf("find a Go toolchain: %w", err)
 	}
+	w.rename = func(name string) string { return goStepName(name, spec) }
 	file, err := goDockerfile(base.image, spec, base.settings)
 	if err != nil {
 		return nil, err
@@ -59,7 +60,7 @@ func goDockerfile(base string, spec naru.BuildSpec, settings map[string]string) 
 	}
 	var f strings.Builder
 	fmt.Fprintf(&f, "FROM %s AS toolchain\nFROM toolchain AS build\nWORKDIR /src\n", base)
-	f.WriteString("ENV CGO_ENABLED=0 GOTOOLCHAIN=local HOME=/root GOPATH=/go GOMODCACHE=/go/pkg/mod GOCACHE=/root/.cache/go-build\n")
+	f.WriteString("ENV CGO_ENABLED=0 GOTOOLCHAIN=local GOROOT=/usr/local/go HOME=/root GOPATH=/go GOMODCACHE=/go/pkg/mod GOCACHE=/root/.cache/go-build\n")
 	for _, k := range goSettings {
 		if v := settings[k]; v != "" {
 			fmt.Fprintf(&f, "ARG %s=%s\n", k, quoteArg(v))
@@ -73,11 +74,20 @@ func goDockerfile(base string, spec naru.BuildSpec, settings map[string]string) 
 	f.WriteString("FROM scratch\n" +
 		"COPY --from=toolchain /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/\n" +
 		"COPY --from=toolchain /usr/local/go/lib/time/zoneinfo.zip /usr/share/zoneinfo.zip\n" +
-		"COPY --from=toolchain /tmp /tmp\n" +
+		"COPY --from=toolchain --chmod=1777 /tmp /tmp\n" +
 		"ENV ZONEINFO=/usr/share/zoneinfo.zip\n" +
 		"COPY --from=build /out/app /app\n" +
 		"ENTRYPOINT [\"/app\"]\n")
 	return f.String(), nil
+}
+
+// goStepName names the compiling step like the command that people type.
+func goStepName(name string, spec naru.BuildSpec) string {
+	before, _, ok := strings.Cut(name, "RUN --mount=")
+	if !ok {
+		return name
+	}
+	return strings.TrimSpace(before + "go build " + spec.GoPackage)
 }
 
 // quoteArg quotes a value for ARG, where "$" begins a variable.

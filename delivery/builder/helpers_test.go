@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"testing"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"naru/engine/image"
@@ -75,6 +76,14 @@ func (c *chrootRunner) RunStep(ctx context.Context, s Step) (status int, err err
 			if err := unix.Mount("", target, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, ""); err != nil {
 				return 0, err
 			}
+		}
+		undo.add(func() error { return unix.Unmount(target, unix.MNT_DETACH) })
+	}
+	for _, dir := range []string{"/proc", "/dev"} {
+		target := filepath.Join(root, dir)
+		os.MkdirAll(target, 0o755)
+		if err := unix.Mount(dir, target, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+			return 0, err
 		}
 		undo.add(func() error { return unix.Unmount(target, unix.MNT_DETACH) })
 	}
@@ -250,4 +259,25 @@ func (w *world) readFile(t testing.TB, d naru.Digest, name string) ([]byte, erro
 		t.Fatal(verr)
 	}
 	return b, err
+}
+
+// run starts a program of an image and returns what it says.
+func (w *world) run(t testing.TB, d naru.Digest, args ...string) string {
+	t.Helper()
+	root, err := w.images.Prepare(t.Context(), "run", d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.images.Release(t.Context(), "run")
+	img, err := w.images.Get(t.Context(), string(d))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	status, err := w.runner.RunStep(t.Context(), Step{ID: "run", Rootfs: root, Stdout: &out, Stderr: &out,
+		Process: &specs.Process{Args: args, Env: img.Config.Env, Cwd: "/"}})
+	if err != nil || status != 0 {
+		t.Fatalf("run %v: %d %v %s", args, status, err, &out)
+	}
+	return out.String()
 }

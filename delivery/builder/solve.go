@@ -65,6 +65,7 @@ func (s statusStream) SendMsg(m any) error {
 type watch struct {
 	build  naru.BuildID
 	events func(Progress)
+	rename func(string) string
 	names  map[string]string // of steps
 	tails  map[string]*tail  // of their output
 }
@@ -73,13 +74,15 @@ func newWatch(id naru.BuildID, events func(Progress)) *watch {
 	if events == nil {
 		events = func(Progress) {}
 	}
-	w := &watch{build: id, events: events, names: map[string]string{}, tails: map[string]*tail{}}
+	same := func(name string) string { return name }
+	w := &watch{build: id, events: events, rename: same, names: map[string]string{}, tails: map[string]*tail{}}
 	events(Progress{Build: id})
 	return w
 }
 
 func (w *watch) update(s *client.SolveStatus) {
 	for _, v := range s.Vertexes {
+		v.Name = w.rename(v.Name)
 		w.names[string(v.Digest)] = v.Name
 	}
 	for _, l := range s.Logs {
