@@ -270,5 +270,12 @@ func TestVariablesReachTheTargetAndNothingElse(t *testing.T) {
 			t.Errorf("config %d: variables %#v", version, map[string]string(got))
 		}
 		w.until(naru.RolloutDone)
+		set, err := w.daemon.Set(t.Context(), shop, "web")
+		if err != nil || set.Release != r.Number || !maps.Equal(set.Variables, want) {
+			t.Errorf("the set for a job: %s with %v, error %v", set, set.Variables, err)
+		}
+	}
+	if _, err := w.daemon.Set(t.Context(), shop, "nobody"); naru.CodeOf(err) != naru.NotFound {
+		t.Errorf("the set of an unknown service: error %v", err)
 	}
 }
