@@ -29,6 +29,8 @@ func (c *converter) image(spec *naru.ServiceSpec, s types.ServiceConfig, ext ext
 	switch {
 	case path.IsAbs(dockerfile) || dockerfile == ".." || strings.HasPrefix(dockerfile, "../"):
 		c.invalid(c.at(s.Name, "build", "dockerfile"), "dockerfile %s must lie below its build context %s", s.Build.Dockerfile, context)
+	case c.folder.leadsOut(path.Join(context, dockerfile)):
+		c.invalid(c.at(s.Name, "build"), "%s is a link out of the app folder", path.Join(context, dockerfile))
 	case c.folder.isFile(path.Join(context, dockerfile)):
 		spec.Build = c.dockerfileBuild(s, context, dockerfile, ext)
 	case named:

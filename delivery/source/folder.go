@@ -55,6 +55,12 @@ func (f *folder) isFile(name string) bool {
 	return err == nil
 }
 
+// leadsOut reports whether a name is a link out of the folder. What only the builder reads is asked for it here.
+func (f *folder) leadsOut(name string) bool {
+	_, ok := f.relative(name)
+	return !ok
+}
+
 func (f *folder) isDir(name string) bool {
 	info, err := f.root.Stat(name)
 	return err == nil && info.IsDir()

@@ -28,6 +28,8 @@ func infer(f *folder, opts Options) (naru.AppSpec, error) {
 	switch {
 	case !f.isFile(dockerfileName) && !f.isFile(goModName):
 		return app, naru.Errorf(naru.InvalidArgument, "no app here: a folder needs a compose.yaml, a Dockerfile, or a go.mod (with a Procfile, if it has several processes)")
+	case f.leadsOut(dockerfileName) || f.leadsOut(goModName):
+		return app, naru.Errorf(naru.InvalidArgument, "the Dockerfile or go.mod is a link out of the app folder")
 	case f.isFile(procfileName):
 		app.Services, err = inferProcesses(f)
 	default:

@@ -253,3 +253,55 @@ func TestWebSocket(t *testing.T) {
 		t.Errorf("drain: %v", err)
 	}
 }
+
+// TestRequestForms sends what clients rarely do, byte by byte.
+func TestRequestForms(t *testing.T) {
+	s := backendServer(t, func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "%s %s %s", r.Method, r.RequestURI, r.Host)
+	})
+	f := serveRouter(t, Options{}, endpoint(s))
+	for request, want := range map[string]string{
+		"GET http://" + testHost + "/p?q HTTP/1.1\r\nHost: other\r\n\r\n":                               "200 GET /p?q " + testHost,
+		"GET //double HTTP/1.1\r\nHost: " + testHost + ":81\r\n\r\n":                                    "200 GET //double " + testHost + ":81",
+		"GET /old HTTP/1.0\r\nHost: APP.example.\r\n\r\n":                                               "200 GET /old APP.example.",
+		"PROPFIND /dav HTTP/1.1\r\nHost: " + testHost + "\r\n\r\n":                                      "200 PROPFIND /dav " + testHost,
+		"CONNECT " + testHost + ":22 HTTP/1.1\r\nHost: " + testHost + "\r\n\r\n":                        "405 The request cannot be served.\n",
+		"GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n":                                                  "400 ",
+		"GET / HTTP/1.1\r\n\r\n":                                                                        "400 ",
+		"POST / HTTP/1.1\r\nHost: " + testHost + "\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab": "400 ",
+		"POST / HTTP/1.1\r\nHost: " + testHost + "\r\nTransfer-Encoding: x, chunked\r\n\r\n0\r\n\r\n":   "501 ",
+	} {
+		c, err := net.Dial("tcp", f.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprint(c, request)
+		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			t.Fatalf("%q: %v", request, err)
+		}
+		body, _ := io.ReadAll(resp.Body)
+		if got := fmt.Sprint(resp.StatusCode, " ", string(body)); !strings.HasPrefix(got, want) {
+			t.Errorf("%q: %q, want %q", request, got, want)
+		}
+		c.Close()
+	}
+}
+
+// TestClientLeaves ends a request whose client is gone, so that nothing stays in flight.
+func TestClientLeaves(t *testing.T) {
+	entered, left := make(chan struct{}), make(chan struct{})
+	s := backendServer(t, func(w http.ResponseWriter, r *http.Request) {
+		close(entered)
+		<-r.Context().Done()
+		close(left)
+	})
+	f := serveRouter(t, Options{}, endpoint(s))
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { <-entered; cancel() }()
+	if _, err := f.client.Do(f.request(t, "GET", "/", nil).WithContext(ctx)); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	<-left
+	eventually(t, "nothing is in flight", func() bool { return f.Inflight(endpoint(s)) == 0 })
+}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
 	"runtime"
 	"strings"
 	"testing"
@@ -81,12 +82,13 @@ func serveRouter(t testing.TB, opts Options, endpoints ...netip.AddrPort) *front
 			return
 		}
 		stopped = true
+		transport.CloseIdleConnections() // Serve would wait for them to ask once more
 		cancel()
 		if err := <-served; err != nil {
 			t.Errorf("Serve: %v", err)
 		}
 	}
-	t.Cleanup(func() { transport.CloseIdleConnections(); f.stop(); r.SetRoutes(nil) })
+	t.Cleanup(func() { f.stop(); r.SetRoutes(nil) })
 	return f
 }
 
@@ -142,7 +144,7 @@ func TestMain(m *testing.M) {
 		println("goroutines left behind:\n" + left)
 		code = 1
 	}
-	exit(code)
+	os.Exit(code)
 }
 
 // routerGoroutines are the stacks that pass through this package, the one that asks left out.

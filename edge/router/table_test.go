@@ -117,3 +117,19 @@ func TestChooseAvoids(t *testing.T) {
 		t.Error("one that was down is not taken again")
 	}
 }
+
+// FuzzFind looks up whatever a client may send. A host that is found is found in every spelling.
+func FuzzFind(f *testing.F) {
+	found := newTable([]naru.Route{{Host: "a.example", Path: "/"}, {Host: "a.example", Path: "/api"}}, nil, nil)
+	f.Add("A.example.:80", "/api/x")
+	f.Add("[::1]:", "*")
+	f.Fuzz(func(t *testing.T, host, path string) {
+		route := found.find(host, path)
+		if (route != nil) != (canonicalHost(host) == "a.example") {
+			t.Errorf("find(%q, %q) = %v", host, path, route)
+		}
+		if route == found.hosts["a.example"]["/api"] && !strings.HasPrefix(path, "/api") {
+			t.Errorf("%q went to /api", path)
+		}
+	})
+}

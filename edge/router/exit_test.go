@@ -1,5 +1,0 @@
-package router
-
-import "os"
-
-func exit(code int) { os.Exit(code) }
