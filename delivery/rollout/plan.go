@@ -188,10 +188,14 @@ func (v view) fail(reason string, lines []string) Advance {
 
 // slowness says what a set that is not ready in time was waiting for.
 func (v view) slowness(s naru.ReleasedService, st target.SetStatus) string {
-	if st.Key == "" {
-		return "was never started, because it depends on " + joinNames(s.DependsOn)
+	took := v.Now.Sub(v.since()).Round(time.Second)
+	switch {
+	case st.Key == "" && len(s.DependsOn) > 0:
+		return fmt.Sprintf("not started in %s: it waited for %s", took, joinNames(s.DependsOn))
+	case st.Key == "":
+		return fmt.Sprintf("could not be started in %s: the daemon's log says why", took)
 	}
-	text := fmt.Sprintf("not ready in %s: %d of %d instances are", v.Now.Sub(v.since()).Round(time.Second), st.Ready, st.Wanted)
+	text := fmt.Sprintf("not ready in %s: %d of %d instances are", took, st.Ready, st.Wanted)
 	for _, in := range st.Instances {
 		if in.State != naru.InstanceReady && in.Reason != "" {
 			return text + "; " + in.Reason
