@@ -70,7 +70,7 @@ func (m *Manager) replaceTable(ctx context.Context, s State) error {
 func (m *Manager) hasApplied(s State) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return reflect.DeepEqual(m.state, s)
+	return m.applied && reflect.DeepEqual(m.state, s.clone())
 }
 
 // remember keeps what was achieved and returns what was before.
@@ -78,7 +78,7 @@ func (m *Manager) remember(s State, bridges map[string]int) State {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	before := m.state
-	m.state, m.bridges = s.clone(), bridges
+	m.applied, m.state, m.bridges = true, s.clone(), bridges
 	for _, p := range s.Publications {
 		for _, b := range p.Backends {
 			m.served[b.Addr()] = true

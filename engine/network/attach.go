@@ -14,6 +14,8 @@ import (
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	"naru/naru"
 )
 
 // inside is what the interface is called in a container.
@@ -47,8 +49,10 @@ func (m *Manager) join(n Network, bridge int, e Endpoint) error {
 	}
 	defer c.close()
 	name := m.vethName(e.ID)
-	if err := c.createPair(name, bridge, e); err != nil {
-		return err
+	if err := c.createPair(name, bridge, e); errors.Is(err, unix.EXFULL) {
+		return naru.Errorf(naru.FailedPrecondition, "a network takes at most 1023 containers, and this one has them: put some on another network")
+	} else if err != nil {
+		return errors.Join(err, c.deleteLink(name))
 	}
 	if err := errors.Join(configureInside(n, e), c.settle(name), c.settle(n.Bridge)); err != nil {
 		return errors.Join(err, c.deleteLink(name))

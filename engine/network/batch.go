@@ -8,14 +8,16 @@ import (
 
 	"github.com/google/nftables"
 	"github.com/mdlayher/netlink"
+	handle "github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
-// kernel is the line to nftables. It stays open: closing a netfilter socket waits until the kernel has thrown away all
+// kernel is the line to netfilter. It stays open: closing a netfilter socket waits until the kernel has thrown away all
 // former tables, 10 ms and more.
 type kernel struct {
-	conn *nftables.Conn
-	sock *netlink.Conn
+	conn  *nftables.Conn
+	sock  *netlink.Conn  // conn's
+	flows *handle.Handle // to conntrack
 }
 
 func (k *kernel) open() error {
@@ -33,6 +35,10 @@ func (k *kernel) open() error {
 
 // close is also what follows an error: answers that nobody has read must not be taken for those of the next batch.
 func (k *kernel) close() error {
+	if k.flows != nil {
+		k.flows.Close()
+		k.flows = nil
+	}
 	if k.conn == nil {
 		return nil
 	}

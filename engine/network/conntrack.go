@@ -31,7 +31,7 @@ func (m *Manager) forgetFlows(before, now State) error {
 	if err != nil {
 		return err
 	}
-	return deleteFlows(staleUDP(changed, local))
+	return m.kernel.deleteFlows(staleUDP(changed, local))
 }
 
 // changedUDP returns the published UDP ports whose backends differ, with their backends now.
@@ -84,8 +84,15 @@ func flowsTo(addr netip.Addr) flowFilter {
 
 // deleteFlows removes the flows that match. A kernel without conntrack's netlink part keeps them until they time out:
 // the library's answer is then an error that is not worth failing for.
-func deleteFlows(match flowFilter) error {
-	_, err := netlink.ConntrackDeleteFilters(netlink.ConntrackTable, unix.AF_INET, match)
+func (k *kernel) deleteFlows(match flowFilter) error {
+	if k.flows == nil {
+		handle, err := netlink.NewHandle(unix.NETLINK_NETFILTER)
+		if err != nil {
+			return fmt.Errorf("open conntrack: %w", err)
+		}
+		k.flows = handle
+	}
+	_, err := k.flows.ConntrackDeleteFilters(netlink.ConntrackTable, unix.AF_INET, match)
 	if err == nil || errors.Is(err, netlink.ErrDumpInterrupted) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP) {
 		return nil
 	}

@@ -1,9 +1,13 @@
 package network
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
+	"net"
 	"net/netip"
+
+	"github.com/vishvananda/netlink"
 
 	"naru/naru"
 )
@@ -27,6 +31,42 @@ func AllocateSubnet(pool netip.Prefix, bits int, used []netip.Prefix) (netip.Pre
 		candidate = netip.PrefixFrom(next, bits)
 	}
 	return netip.Prefix{}, naru.Errorf(naru.FailedPrecondition, "no subnet of /%d is free in %s: remove networks that are not needed", bits, pool)
+}
+
+// HostSubnets returns what this host already reaches by routes of its own, other than the default route and bridges of
+// the tag: subnets that AllocateSubnet must not give away, or the containers would hide that part of the host's world.
+func HostSubnets(ctx context.Context, tag string) ([]netip.Prefix, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	own, err := linksOf("bridge", bridgePrefix(tag))
+	if err != nil {
+		return nil, err
+	}
+	routes, err := netlink.RouteList(nil, netlink.FAMILY_V4)
+	if err != nil {
+		return nil, fmt.Errorf("list routes: %w", err)
+	}
+	ours := map[int]bool{}
+	for _, link := range own {
+		ours[link.Attrs().Index] = true
+	}
+	var used []netip.Prefix
+	for _, r := range routes {
+		if p, ok := prefixOf(r.Dst); ok && p.Bits() > 0 && !ours[r.LinkIndex] {
+			used = append(used, p)
+		}
+	}
+	return used, nil
+}
+
+func prefixOf(n *net.IPNet) (netip.Prefix, bool) {
+	if n == nil {
+		return netip.Prefix{}, false
+	}
+	addr, ok := netip.AddrFromSlice(n.IP)
+	ones, _ := n.Mask.Size()
+	return netip.PrefixFrom(addr.Unmap(), ones), ok
 }
 
 func overlapping(p netip.Prefix, used []netip.Prefix) (netip.Prefix, bool) {

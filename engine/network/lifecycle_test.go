@@ -2,8 +2,11 @@ package network
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -170,6 +173,12 @@ func TestDetachAndLeftovers(t *testing.T) {
 	wantLeftovers(t, New(Config{Tag: "0000"}))
 }
 
+func TestEmptyStateIsNoLeftover(t *testing.T) {
+	m := newHost(t)
+	must(t, m.Apply(t.Context(), State{}))
+	wantLeftovers(t, m)
+}
+
 func wantLeftovers(t *testing.T, m *Manager, want ...string) {
 	t.Helper()
 	got, err := m.Leftovers(t.Context())
@@ -209,5 +218,41 @@ func TestAttachRefuses(t *testing.T) {
 		t.Error("attached to a bridge that is gone")
 	}
 	must(t, m.Apply(t.Context(), State{Networks: []Network{n}}))
+	wantLeftovers(t, m)
+}
+
+func TestHostSubnets(t *testing.T) {
+	m := newHost(t)
+	outside(t)
+	must(t, run("ip route add 10.77.0.0/16 via "+outsideAddr.String()))
+	must(t, run("ip route add default via "+outsideAddr.String()))
+	must(t, m.Apply(t.Context(), State{Networks: []Network{testNetwork(1)}}))
+	got, err := HostSubnets(t.Context(), testTag)
+	must(t, err)
+	slices.SortFunc(got, netip.Prefix.Compare)
+	if want := "[10.77.0.0/16 198.51.100.0/24]"; fmt.Sprint(got) != want {
+		t.Errorf("got %v, want %s", got, want)
+	}
+}
+
+func TestManyAtOnce(t *testing.T) {
+	m := newHost(t)
+	n := testNetwork(1)
+	s := State{Networks: []Network{n}}
+	must(t, m.Apply(t.Context(), s))
+	var spaces []*os.File
+	for range 16 {
+		spaces = append(spaces, newNetNS(t))
+	}
+	errs := make(chan error)
+	for i, ns := range spaces {
+		e := Endpoint{ID: fmt.Sprint("many-", i), Addr: netip.AddrFrom4([4]byte{10, 199, 1, byte(10 + i)}), NetNS: ns}
+		go func() {
+			errs <- errors.Join(m.Attach(t.Context(), n, e), m.Apply(t.Context(), s), m.Detach(t.Context(), e.ID))
+		}()
+	}
+	for range spaces {
+		must(t, <-errs)
+	}
 	wantLeftovers(t, m)
 }

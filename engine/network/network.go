@@ -64,6 +64,7 @@ type Manager struct {
 	written uint32 // nftables' generation after the last change, while that is known to be ours
 
 	mu        sync.Mutex
+	applied   bool                  // the table is there
 	state     State                 // what Apply last achieved
 	bridges   map[string]int        // interface index by bridge name
 	endpoints map[string]netip.Addr // attached or adopted, by ID

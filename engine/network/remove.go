@@ -15,7 +15,8 @@ import (
 )
 
 // Detach removes a container's place: its veth pair and, when a published port led to it, the connections that conntrack
-// still remembers, which would otherwise go on to whoever gets the address next. What is gone already is fine.
+// still remembers, which would otherwise go on to whoever gets the address next. What is gone already is fine. The kernel
+// takes some 15 ms to remove a pair: whoever is in a hurry does not wait for it.
 func (m *Manager) Detach(ctx context.Context, id string) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -28,12 +29,18 @@ func (m *Manager) Detach(ctx context.Context, id string) error {
 		return fmt.Errorf("detach %s: %w", id, err)
 	}
 	if served {
-		if err := deleteFlows(flowsTo(addr)); err != nil {
+		if err := m.cutFlows(addr); err != nil {
 			return fmt.Errorf("detach %s: %w", id, err)
 		}
 	}
 	m.forget(id, addr)
 	return nil
+}
+
+func (m *Manager) cutFlows(addr netip.Addr) error {
+	m.apply.Lock()
+	defer m.apply.Unlock()
+	return m.kernel.deleteFlows(flowsTo(addr))
 }
 
 func (m *Manager) forget(id string, addr netip.Addr) {
@@ -62,9 +69,10 @@ func (m *Manager) RemoveAll(ctx context.Context) error {
 	if err := m.removeLinks(); err != nil {
 		return fmt.Errorf("remove networks: %w", err)
 	}
-	m.remember(State{}, map[string]int{})
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.applied, m.state = false, State{}
+	clear(m.bridges)
 	clear(m.endpoints)
 	clear(m.served)
 	return nil
@@ -123,7 +131,7 @@ func (m *Manager) Leftovers(ctx context.Context) ([]string, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	found := append(m.strangeBridges(bridges), m.strangeVeths(veths)...)
-	if table && len(m.bridges) == 0 && len(m.state.Publications) == 0 {
+	if table && !m.applied {
 		found = append(found, "nftables table inet "+tableName(m.tag))
 	}
 	slices.Sort(found)

@@ -93,7 +93,7 @@ func parseAck(b []byte) (seq uint32, err error) {
 	attrs, _ := nl.ParseRouteAttr(b[ack:])
 	for _, a := range attrs {
 		if a.Attr.Type == unix.NLMSGERR_ATTR_MSG {
-			return seq, fmt.Errorf("%w (%s)", err, nl.BytesToString(a.Value))
+			return seq, fmt.Errorf("%w (%s)", err, unix.ByteSliceToString(a.Value))
 		}
 	}
 	return seq, err
@@ -122,7 +122,7 @@ func (c conversation) settle(name string) error {
 		_    [16]byte
 	}{data: unsafe.Pointer(&value)}
 	copy(ifr.name[:unix.IFNAMSIZ-1], name)
-	if _, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(c.fd), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&ifr))); e != 0 {
+	if _, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(c.fd), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&ifr))); e != 0 && e != unix.EOPNOTSUPP {
 		return fmt.Errorf("wait for interface %s: %w", name, e)
 	}
 	return nil
