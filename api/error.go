@@ -27,7 +27,11 @@ func ToError(err error) *Error {
 	}
 	out := &Error{Code: naru.CodeOf(err), Message: err.Error()}
 	var exit interface{ ExitCode() int }
-	if errors.As(err, &exit) {
+	var travelled *Error
+	switch {
+	case errors.As(err, &travelled):
+		out.ExitCode = travelled.ExitCode
+	case errors.As(err, &exit):
 		out.ExitCode = exit.ExitCode()
 	}
 	return out

@@ -125,7 +125,7 @@ func engineStreams(ctx context.Context, st server.Streams) (_ engine.Streams, st
 			select {
 			case s := <-st.Resize:
 				select {
-				case sizes <- engine.Size{Rows: s.Rows, Cols: s.Columns}:
+				case sizes <- engine.Size(s):
 				case <-ctx.Done():
 					return
 				}

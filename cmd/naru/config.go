@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -129,7 +130,15 @@ func (c *cli) configListCommand() *cobra.Command {
 func configTable(config naru.Config) *table {
 	t := &table{header: []string{"KEY", "VALUE"}}
 	for _, key := range slices.Sorted(maps.Keys(config.Variables)) {
-		t.row(cell{key, bold}, text(printable(config.Variables[key])))
+		t.row(cell{key, bold}, text(quoted(config.Variables[key])))
 	}
 	return t
+}
+
+// quoted is the value as it is, or in Go's quotes when it would disturb a terminal or a table.
+func quoted(value string) string {
+	if printable(value) == value {
+		return value
+	}
+	return strconv.Quote(value)
 }

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"naru/engine/keeper"
+	"naru/engine/network"
 	"naru/internal/cleanup"
 	"naru/naru"
 )
@@ -44,7 +45,7 @@ func serve(ctx context.Context, f serverFlags, log *slog.Logger) (err error) {
 	if err != nil {
 		return errors.Join(err, api.Close())
 	}
-	log.Info("naru is ready", "http", web.Addr().String(), "socket", api.Addr().String(), "data", f.data, "version", version())
+	log.Info("naru is ready", "http", web.Addr().String(), "socket", api.Addr().String(), "data", f.data, "version", programVersion())
 	err = d.run(ctx, api, web)
 	log.Info("naru stops", "containers", len(d.runningContainers(context.WithoutCancel(ctx))))
 	return errors.Join(err, d.leave(context.WithoutCancel(ctx)))
@@ -151,18 +152,31 @@ func closing(log *slog.Logger, doing string, f func() error) {
 // routerGrace bounds how long a daemon that ends waits for requests under way: the next one cannot begin before.
 const routerGrace = 5 * time.Second
 
-// parseListen splits an address like ":80".
+// holder names who has a port already, for an error's text; empty when it cannot be told.
+func holder(address string) string {
+	ip, port, err := parseListen(address)
+	if err != nil {
+		return ""
+	}
+	who, err := network.PortHolder("tcp", ip, port)
+	if err != nil || who == "" {
+		return ""
+	}
+	return " (taken by " + who + ": stop it, or choose another address with --http)"
+}
+
+// parseListen splits an address like ":80"; no host is every address.
 func parseListen(address string) (netip.Addr, uint16, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return netip.Addr{}, 0, naru.Errorf(naru.InvalidArgument, "--http %q: write an address such as :80 or 127.0.0.1:8080", address)
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
-	if err != nil {
+	if err != nil || n == 0 {
 		return netip.Addr{}, 0, naru.Errorf(naru.InvalidArgument, "--http %q: %q is not a port", address, port)
 	}
 	if host == "" {
-		return netip.IPv4Unspecified(), uint16(n), nil
+		return netip.Addr{}, uint16(n), nil
 	}
 	ip, err := netip.ParseAddr(host)
 	if err != nil {

@@ -53,7 +53,7 @@ func (p *progress) draw() {
 	for _, s := range p.running {
 		age := p.now().Sub(s.since).Truncate(time.Second)
 		line := fmt.Sprintf("%s  %s", s.label, age)
-		if tail := printable(string(s.tail)); tail != "" {
+		if tail := printable(string(overwritten(s.tail))); tail != "" {
 			line += "  " + tail
 		}
 		_, _ = fmt.Fprintln(p.w, cell{cut(line, p.width-1), yellow}.paint(p.colour))
@@ -63,7 +63,6 @@ func (p *progress) draw() {
 
 // printable keeps what moves no cursor: a build's output may hold anything.
 func printable(s string) string {
-	s = s[strings.LastIndexByte(strings.TrimRight(s, "\r\n"), '\r')+1:]
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
 			return -1

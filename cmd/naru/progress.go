@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -23,7 +24,8 @@ type progress struct {
 	mu      sync.Mutex
 	w       io.Writer
 	running []*step
-	drawn   int // lines of running steps on the screen
+	ended   map[string]bool // keys of steps; the builder may report an end more than once
+	drawn   int             // lines of running steps on the screen
 	rollout string
 }
 
@@ -35,7 +37,7 @@ type step struct {
 }
 
 func newProgress(w io.Writer, ae naru.AppEnv, coloured bool, width int) *progress {
-	return &progress{w: w, ae: ae, colour: coloured, width: width, now: time.Now}
+	return &progress{w: w, ae: ae, colour: coloured, width: width, now: time.Now, ended: map[string]bool{}}
 }
 
 // redrawInterval is how often running steps show their age.
@@ -88,7 +90,7 @@ func (p *progress) show(e delivery.Event) {
 
 func (p *progress) showRollout(r naru.Rollout) {
 	line := "rollout  " + rolloutText(r)
-	if line == p.rollout {
+	if line == p.rollout || r.State == naru.RolloutPending { // which lasts no longer than a blink
 		return
 	}
 	p.rollout = line
@@ -123,9 +125,13 @@ func doneText(ae naru.AppEnv, r delivery.Result) string {
 	return s
 }
 
-// build tells of a step of a build. Only the caller of show holds p.mu.
+// build tells of a step of a build. The caller holds p.mu.
 func (p *progress) build(b delivery.BuildProgress) {
-	s := p.stepOf(b)
+	key, service := stepKey(b)
+	if p.ended[key] {
+		return
+	}
+	s := p.stepOf(key, "build    "+service+" "+b.Name)
 	switch b.State {
 	case delivery.StepCached:
 		p.end(s, "cached", dim)
@@ -143,48 +149,70 @@ func (p *progress) build(b delivery.BuildProgress) {
 	}
 }
 
-// stepOf finds the running step that b is about, or begins it.
-func (p *progress) stepOf(b delivery.BuildProgress) *step {
+func stepKey(b delivery.BuildProgress) (key, services string) {
 	names := make([]string, len(b.Services))
 	for i, n := range b.Services {
 		names[i] = string(n)
 	}
-	service := strings.Join(names, ",")
-	key := service + " " + b.Step
+	services = strings.Join(names, ",")
+	return services + " " + b.Step, services
+}
+
+// stepOf finds the running step with the key, or begins it.
+func (p *progress) stepOf(key, label string) *step {
 	for _, s := range p.running {
 		if s.key == key {
 			return s
 		}
 	}
-	s := &step{key: key, label: "build    " + service + " " + b.Name, since: p.now()}
+	s := &step{key: key, label: label, since: p.now()}
 	p.running = append(p.running, s)
 	return s
 }
 
 func (p *progress) end(s *step, how string, c colour) {
-	if len(s.tail) > 0 && p.width == 0 {
-		p.line("         | "+string(s.tail), plain)
+	if p.width == 0 {
+		p.outputLine(s.tail)
 	}
-	for i, r := range p.running {
-		if r == s {
-			p.running = append(p.running[:i], p.running[i+1:]...)
-			break
-		}
-	}
+	p.ended[s.key] = true
+	p.running = slices.DeleteFunc(p.running, func(r *step) bool { return r == s })
 	p.line(s.label+"  "+how, c)
 }
+
+// maxTail bounds what is kept of a line that does not end.
+const maxTail = 16 << 10
 
 // output shows a step's whole lines where there is no terminal, and keeps the newest one for drawing where there is.
 func (p *progress) output(s *step, out []byte) {
 	s.tail = append(s.tail, out...)
+	if p.width > 0 {
+		s.tail = lastLine(s.tail)
+		return
+	}
 	for {
-		line, rest, ok := bytes.Cut(s.tail, []byte("\n"))
-		if !ok || p.width > 0 && len(rest) == 0 {
+		line, rest, whole := bytes.Cut(s.tail, []byte("\n"))
+		if !whole && len(line) < maxTail {
 			return
 		}
 		s.tail = rest
-		if p.width == 0 {
-			p.line("         | "+strings.TrimRight(string(line), "\r"), plain)
-		}
+		p.outputLine(line)
 	}
+}
+
+func (p *progress) outputLine(line []byte) {
+	if line = overwritten(line); len(line) > 0 {
+		p.line("         | "+string(line), plain)
+	}
+}
+
+// lastLine is the newest line of an output, which may have no end yet.
+func lastLine(b []byte) []byte {
+	b = b[bytes.LastIndexByte(bytes.TrimRight(b, "\n"), '\n')+1:]
+	return b[max(0, len(b)-maxTail):]
+}
+
+// overwritten is what a terminal would show of a line in which carriage returns begin anew.
+func overwritten(line []byte) []byte {
+	line = bytes.TrimRight(line, "\r\n")
+	return line[bytes.LastIndexByte(line, '\r')+1:]
 }

@@ -49,9 +49,19 @@ func (c *cli) root() *cobra.Command {
 		c.scaleCommand(), c.configCommand(), c.releasesCommand(), c.rollbackCommand(), c.rolloutCommand(), c.downCommand())
 	add(root, groupEngine, c.containerCommand(), c.imageCommand())
 	add(root, groupDaemon, c.serverCommand(), c.versionCommand())
+	noun(root)
 	root.SetHelpCommandGroupID(groupDaemon)
 	root.SetCompletionCommandGroupID(groupDaemon)
+	eachCommand(root, func(cmd *cobra.Command) { cmd.DisableFlagsInUseLine = true })
 	return root
+}
+
+// eachCommand calls f for the command and all below it.
+func eachCommand(cmd *cobra.Command, f func(*cobra.Command)) {
+	f(cmd)
+	for _, child := range cmd.Commands() {
+		eachCommand(child, f)
+	}
 }
 
 func add(parent *cobra.Command, group string, commands ...*cobra.Command) {

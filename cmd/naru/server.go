@@ -62,6 +62,9 @@ func (f *serverFlags) check(logs io.Writer) (*slog.Logger, error) {
 	if f.subnet, err = netip.ParsePrefix(f.subnetText); err != nil || !f.subnet.Addr().Is4() || f.subnet.Bits() > 22 {
 		return nil, naru.Errorf(naru.InvalidArgument, "--subnet %q: write an IPv4 network of at least 1,024 addresses, such as 10.87.0.0/16", f.subnetText)
 	}
+	if _, _, err := parseListen(f.http); err != nil {
+		return nil, err
+	}
 	log, err := newLogger(logs, f.logFormat, f.logLevel)
 	if err != nil {
 		return nil, err

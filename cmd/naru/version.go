@@ -17,7 +17,7 @@ func (c *cli) versionCommand() *cobra.Command {
 	}
 	alone := cmd.Flags().Bool("client", false, "only this program's: do not ask the daemon")
 	cmd.RunE = c.run(func(ctx context.Context, _ []string) error {
-		if err := c.printf("naru    %s (API %s)\n", version(), api.Version); err != nil || *alone {
+		if err := c.printf("naru    %s (API %s)\n", programVersion(), api.Version); err != nil || *alone {
 			return err
 		}
 		ask1 := func(ctx context.Context, cl *client.Client) (api.VersionInfo, error) { return cl.Version(ctx) }
@@ -28,8 +28,14 @@ func (c *cli) versionCommand() *cobra.Command {
 	return cmd
 }
 
-// version is the module's, or the commit's that the program was built of.
-func version() string {
+// version is what the program was linked with (see Makefile).
+var version string
+
+// programVersion is version, or else the module's, or the commit's that the program was built of.
+func programVersion() string {
+	if version != "" {
+		return version
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"

@@ -112,7 +112,7 @@ func (d *daemon) openDelivery(ctx context.Context, undo *cleanup.Stack) (err err
 func (d *daemon) apiServer(ctx context.Context) *server.Server {
 	apps := &apps{releases: d.releases, rollouts: d.rollouts, machine: d.machine, urls: d.urls}
 	return server.New(ctx, server.Config{
-		Version: version(),
+		Version: programVersion(),
 		Delivery: &delivery.Delivery{
 			Builder: builds{d.builder}, Images: resolve{d.images}, Releases: d.releases, Rollouts: d.rollouts,
 			Volumes: d.machine, URLs: d.urls,

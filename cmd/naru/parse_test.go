@@ -1,0 +1,144 @@
+package main
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"naru/naru"
+)
+
+func TestParsePort(t *testing.T) {
+	local, six := netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("::1")
+	for in, want := range map[string]naru.PublishedPort{
+		"80":                    {HostPort: 80, Port: 80, Protocol: "tcp"},
+		"8080:80":               {HostPort: 8080, Port: 80, Protocol: "tcp"},
+		"8053:53/udp":           {HostPort: 8053, Port: 53, Protocol: "udp"},
+		"127.0.0.1:8080:80/tcp": {HostIP: local, HostPort: 8080, Port: 80, Protocol: "tcp"},
+		"[::1]:8080:80":         {HostIP: six, HostPort: 8080, Port: 80, Protocol: "tcp"},
+	} {
+		got, err := parsePort(in)
+		if err != nil || got != want {
+			t.Errorf("%q: %+v, %v", in, got, err)
+		}
+	}
+	for _, in := range []string{"", ":", "0", "x:80", "80:", "99999", "80/sctp", "host:80:80", "1:2:3:4", "80/", "-1:80"} {
+		if _, err := parsePort(in); naru.CodeOf(err) != naru.InvalidArgument {
+			t.Errorf("%q: %v", in, err)
+		}
+	}
+}
+
+func TestParseVolume(t *testing.T) {
+	for in, want := range map[string]naru.VolumeMount{
+		"data:/var/lib":   {Volume: "data", Target: "/var/lib"},
+		"/srv:/site:ro":   {HostPath: "/srv", Target: "/site", ReadOnly: true},
+		"/srv/../x:/y:rw": {HostPath: "/x", Target: "/y"},
+	} {
+		got, err := parseVolume(in)
+		if err != nil || got != want {
+			t.Errorf("%q: %+v, %v", in, got, err)
+		}
+	}
+	for _, in := range []string{"", "data", "data:", "data:relative", ":/x", "data:/x:rx", "a:/b:ro:z"} {
+		if _, err := parseVolume(in); naru.CodeOf(err) != naru.InvalidArgument {
+			t.Errorf("%q: %v", in, err)
+		}
+	}
+}
+
+func TestParseLimits(t *testing.T) {
+	if n, err := parseMemory("256m"); n != 256<<20 || err != nil {
+		t.Errorf("%d, %v", n, err)
+	}
+	if n, err := parseCPUs("0.5"); n != 5e8 || err != nil {
+		t.Errorf("%d, %v", n, err)
+	}
+	for _, in := range []string{"x", "-1", "0", "NaN", "Inf", "1e99"} {
+		if _, err := parseCPUs(in); naru.CodeOf(err) != naru.InvalidArgument {
+			t.Errorf("cpus %q: %v", in, err)
+		}
+	}
+	for _, in := range []string{"x", "-1", "0"} {
+		if _, err := parseMemory(in); naru.CodeOf(err) != naru.InvalidArgument {
+			t.Errorf("memory %q: %v", in, err)
+		}
+	}
+}
+
+func TestParseEnvTakesOurValues(t *testing.T) {
+	ours := func(name string) string { return map[string]string{"HOME": "/root"}[name] }
+	got, err := parseEnv([]string{"A=1", "HOME", "UNSET", "EMPTY="}, ours)
+	if diff := cmp.Diff([]string{"A=1", "HOME=/root", "EMPTY="}, got); diff != "" || err != nil {
+		t.Error(diff, err)
+	}
+	if _, err := parseEnv([]string{"=x"}, ours); err == nil {
+		t.Error("no name, no error")
+	}
+}
+
+func TestParseScaleAndRelease(t *testing.T) {
+	got, err := parseScale([]string{"web=3", "worker=0"})
+	if diff := cmp.Diff(map[naru.ServiceName]int{"web": 3, "worker": 0}, got); diff != "" || err != nil {
+		t.Error(diff, err)
+	}
+	for _, in := range []string{"web", "web=", "web=-1", "web=x", "Web=1", "web=1,web=2"} {
+		if _, err := parseScale(strings.Split(in, ",")); naru.CodeOf(err) != naru.InvalidArgument {
+			t.Errorf("%q: %v", in, err)
+		}
+	}
+	for in, want := range map[string]naru.ReleaseNumber{"v3": 3, "12": 12, "v0": 0, "vx": 0, "": 0, "v-1": 0} {
+		if n, err := parseRelease(in); n != want || (err == nil) != (want > 0) {
+			t.Errorf("%q: %v, %v", in, n, err)
+		}
+	}
+}
+
+func TestReadVariables(t *testing.T) {
+	c := &cli{in: strings.NewReader("s3cret\n")}
+	got, err := c.readVariables([]string{"A=1", "B=x=y", "E=", "SECRET"})
+	if diff := cmp.Diff(map[string]string{"A": "1", "B": "x=y", "E": "", "SECRET": "s3cret"}, got, cmpopts.EquateEmpty()); diff != "" || err != nil {
+		t.Error(diff, err)
+	}
+	for _, args := range [][]string{{"A", "B"}, {"A=1", "A=2"}} {
+		if _, err := c.readVariables(args); naru.CodeOf(err) != naru.InvalidArgument {
+			t.Errorf("%v: %v", args, err)
+		}
+	}
+}
+
+func TestListenAddresses(t *testing.T) {
+	for _, ok := range []string{":80", "127.0.0.1:8080", "[::1]:80"} {
+		if _, _, err := parseListen(ok); err != nil {
+			t.Errorf("%q: %v", ok, err)
+		}
+	}
+	for _, bad := range []string{"", "80", ":http", "example.org:80", ":0", ":99999"} {
+		if _, _, err := parseListen(bad); naru.CodeOf(err) != naru.InvalidArgument {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+}
+
+func FuzzParsePort(f *testing.F) {
+	f.Add("127.0.0.1:8080:80/udp")
+	f.Fuzz(func(t *testing.T, s string) {
+		p, err := parsePort(s)
+		if err == nil && (p.HostPort == 0 || p.Port == 0) {
+			t.Errorf("%q: %+v", s, p)
+		}
+	})
+}
+
+func FuzzParseVolume(f *testing.F) {
+	f.Add("data:/x:ro")
+	f.Fuzz(func(t *testing.T, s string) {
+		m, err := parseVolume(s)
+		if err == nil && (m.Volume == "") == (m.HostPath == "") {
+			t.Errorf("%q: %+v", s, m)
+		}
+	})
+}
