@@ -1,12 +1,15 @@
 package network
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestAllocateSubnet(t *testing.T) {
@@ -99,7 +102,17 @@ func FuzzScanSockets(f *testing.F) {
 func FuzzParseAck(f *testing.F) {
 	f.Add(make([]byte, 36))
 	f.Add([]byte("\x40\x00\x00\x00\x02\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\xff\xff\xff\xff0123456789abcdef\x08\x00\x01\x00abc\x00"))
-	f.Fuzz(func(t *testing.T, b []byte) { _, _ = parseAck(b) })
+	f.Fuzz(func(t *testing.T, b []byte) {
+		_, _ = parseAck(b)
+		_, _ = parseGeneration(b)
+	})
+}
+
+func TestAckTellsTheReason(t *testing.T) {
+	seq, err := parseAck([]byte("\x2c\x00\x00\x00\x02\x00\x00\x00\x07\x00\x00\x00\x00\x00\x00\x00\xef\xff\xff\xff0123456789abcdef\x08\x00\x01\x00abc\x00"))
+	if seq != 7 || !errors.Is(err, unix.EEXIST) || !strings.HasSuffix(err.Error(), "(abc)") {
+		t.Errorf("got %d, %v", seq, err)
+	}
 }
 
 func TestAliasRoundTrip(t *testing.T) {

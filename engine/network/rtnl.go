@@ -6,6 +6,7 @@ import (
 	"os"
 	"unsafe"
 
+	"github.com/mdlayher/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
@@ -90,10 +91,10 @@ func parseAck(b []byte) (seq uint32, err error) {
 		return seq, nil
 	}
 	err = unix.Errno(errno)
-	attrs, _ := nl.ParseRouteAttr(b[ack:])
+	attrs, _ := netlink.UnmarshalAttributes(b[ack:]) // unreadable ones: an error without its reason in words
 	for _, a := range attrs {
-		if a.Attr.Type == unix.NLMSGERR_ATTR_MSG {
-			return seq, fmt.Errorf("%w (%s)", err, unix.ByteSliceToString(a.Value))
+		if a.Type == unix.NLMSGERR_ATTR_MSG {
+			return seq, fmt.Errorf("%w (%s)", err, unix.ByteSliceToString(a.Data))
 		}
 	}
 	return seq, err
