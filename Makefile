@@ -43,7 +43,7 @@ test-race: keeper ## the same under the race detector, without what links BuildK
 	CGO_ENABLED=1 go test -json -p 1 -race $(RACED) | $(REPORT)
 
 test-vm: build ## the engine and a smoke test on another kernel, with cgroup v2 (needs qemu)
-	NARU_VM=1 NARU_BIN=$(CURDIR)/bin/naru go test -json -count 1 -timeout 20m ./test/vm | $(REPORT)
+	NARU_VM=$${NARU_VM:-1} NARU_BIN=$(CURDIR)/bin/naru go test -json -count 1 -timeout 20m ./test/vm | $(REPORT)
 
 bench: build ## naru against its peers, side by side on this machine (root)
 	go run ./bench/start -naru bin/naru

@@ -15,9 +15,9 @@ import (
 
 // suite is the tests of one package to run in the guest.
 type suite struct {
-	pkg string   // folder in the tree
-	run string   // as go test's -run; empty: all
-	env []string // more environment
+	pkg    string   // folder in the tree
+	run    string   // as go test's -run; empty: all
+	builds []string // packages that its tests build: the guest has no Go, so that it is done before
 }
 
 // name is the package's folder without slashes.
@@ -25,6 +25,9 @@ func (s suite) name() string { return strings.ReplaceAll(s.pkg, "/", "-") }
 
 //go:embed init.sh
 var initScript []byte
+
+//go:embed go.sh
+var goScript []byte
 
 const treeRoot = "../.."
 
@@ -35,33 +38,67 @@ func buildDisk(t *testing.T, path string, k kernel, suites []suite) {
 	root := t.TempDir()
 	run(t, bytes.NewReader(testkit.BusyboxRootfs(t)), "tar", "-x", "-C", root)
 	k.installModules(t, root)
+	for _, name := range programs {
+		copyProgram(t, root, name)
+	}
 	if naru := os.Getenv("NARU_BIN"); naru != "" {
 		copyFile(t, naru, filepath.Join(root, "bin", "naru"))
 	}
 	var script strings.Builder
 	for _, s := range suites {
-		compile(t, root, s)
-		fmt.Fprintf(&script, "suite %s '%s' %s\n", s.name(), s.run, strings.Join(s.env, " "))
+		s.install(t, root)
+		fmt.Fprintf(&script, "suite %s '%s'\n", s.name(), s.run)
 	}
 	writeFile(t, filepath.Join(root, "suites"), 0o644, []byte(script.String()))
+	writeFile(t, filepath.Join(root, "bin", "go"), 0o755, goScript)
 	writeFile(t, filepath.Join(root, "init"), 0o755, initScript)
 	run(t, nil, "mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-d", root, path, "4G")
 }
 
-func compile(t *testing.T, root string, s suite) {
+// install puts the suite's test program, its testdata and what it builds on the disk.
+func (s suite) install(t *testing.T, root string) {
 	t.Helper()
 	dir := filepath.Join(root, "suite", s.name())
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("go", "test", "-c", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(dir, "test"), "./"+s.pkg)
-	cmd.Dir, cmd.Env = treeRoot, append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("compile the tests of %s: %v\n%s", s.pkg, err, out)
+	s.compile(t, "test", "-c", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(dir, "test"), ".")
+	for _, pkg := range s.builds {
+		s.compile(t, "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(root, "prebuilt", filepath.Base(pkg)), pkg)
 	}
 	testdata := filepath.Join(treeRoot, s.pkg, "testdata")
 	if _, err := os.Stat(testdata); err == nil {
 		run(t, nil, "cp", "-r", testdata, dir)
+	}
+}
+
+// compile runs the go command in the suite's folder.
+func (s suite) compile(t *testing.T, args ...string) {
+	t.Helper()
+	cmd := exec.Command("go", args...)
+	cmd.Dir, cmd.Env = filepath.Join(treeRoot, s.pkg), append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("in %s: go %s: %v\n%s", s.pkg, strings.Join(args, " "), err, out)
+	}
+}
+
+// copyProgram copies a program of this machine, and the libraries that it is linked to, to where they are here.
+func copyProgram(t *testing.T, root, name string) {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		t.Logf("the guest will have no %s: run make deps", name)
+		return
+	}
+	copyFile(t, path, filepath.Join(root, "bin", name))
+	out, err := exec.Command("ldd", path).Output()
+	if err != nil {
+		return // static
+	}
+	for _, word := range strings.Fields(string(out)) {
+		if filepath.IsAbs(word) {
+			copyFile(t, word, filepath.Join(root, word))
+		}
 	}
 }
 
@@ -88,6 +125,9 @@ func copyFile(t *testing.T, from, to string) {
 func writeFile(t *testing.T, path string, mode os.FileMode, body []byte) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(path); err != nil { // one of busybox's links: not to be followed
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(path, body, mode); err != nil {

@@ -16,15 +16,13 @@ ln -sf /proc/self/fd /dev/fd
 ip link set lo up
 while read -r module; do insmod "$module" || echo "cannot load $module"; done </modules
 
-# suite runs the test program in folder $1; $2 chooses the tests; what follows are variables.
+# suite runs the test program in folder $1; $2 chooses the tests.
 suite() {
-    name=$1
-    tests=$2
-    shift 2
-    echo "@@begin $name"
-    (cd "/suite/$name" && env "$@" ./test -test.v -test.timeout 10m ${tests:+-test.run "$tests"} 2>&1)
+    echo "@@begin $1"
+    (cd "/suite/$1" && ./test -test.v -test.timeout 10m ${2:+-test.run "$2"} 2>&1)
+    status=$?
     echo
-    echo "@@end $name $?"
+    echo "@@end $1 $status"
 }
 . /suites
 

@@ -21,13 +21,28 @@ import (
 // suites are what runs in the guest, in this order: add a package here.
 var suites = []suite{
 	{pkg: "store"},
+	{pkg: "engine/logs"},
+	{pkg: "engine/image"},
+	{pkg: "engine/network"},
+	{pkg: "engine/sandbox/fork"},
+	{pkg: "engine/sandbox", builds: []string{"./testdata/init"}},
+	{pkg: "engine/keeper", builds: []string{keeper}},
+	{pkg: "engine", builds: []string{keeper}},
+	{pkg: "test/e2e", run: "^TestSmoke$"},
 }
+
+// keeper is the tiny binary that several suites build for themselves.
+const keeper = "naru/cmd/naru-keeper"
+
+// programs of this machine that suites call beside busybox's.
+var programs = []string{"nft", "ip"}
 
 // bootTimeout bounds a whole run: the boot takes seconds, and the tests some minutes on a machine that is emulated.
 const bootTimeout = 15 * time.Minute
 
 func TestInVM(t *testing.T) {
-	if os.Getenv("NARU_VM") == "" {
+	suites := chosen(os.Getenv("NARU_VM"))
+	if len(suites) == 0 {
 		t.Skip("takes minutes: run make test-vm")
 	}
 	if runtime.GOARCH != "amd64" {
@@ -47,6 +62,20 @@ func TestInVM(t *testing.T) {
 	if err != nil || t.Failed() {
 		t.Errorf("the guest's console: %v\n%s", err, tail(console, 200))
 	}
+}
+
+// chosen are all suites for NARU_VM=1, and for NARU_VM=engine/network that one.
+func chosen(variable string) []suite {
+	if variable == "1" {
+		return suites
+	}
+	var some []suite
+	for _, s := range suites {
+		if s.pkg == variable {
+			some = append(some, s)
+		}
+	}
+	return some
 }
 
 // boot runs the machine until it turns itself off, and returns what it wrote to its serial console.
