@@ -33,6 +33,7 @@ type rig struct {
 	keeper *keeper.Client
 	images *image.Store
 	store  *store.Store
+	isOpen bool
 	end    context.CancelFunc
 	ended  chan error
 }
@@ -101,13 +102,14 @@ func (r *rig) open() {
 		r.t.Fatal(err)
 	}
 	ctx, end := context.WithCancel(context.WithoutCancel(r.t.Context()))
-	r.Engine, r.end, r.ended = e, end, make(chan error, 1)
+	r.isOpen, r.Engine, r.end, r.ended = true, e, end, make(chan error, 1)
 	go func() { r.ended <- e.Run(ctx) }()
 }
 
 // shut ends the engine as a daemon's death does: what runs runs on.
 func (r *rig) shut() {
 	r.t.Helper()
+	r.isOpen = false
 	r.end()
 	if err := <-r.ended; err != nil {
 		r.t.Error(err)
@@ -118,6 +120,9 @@ func (r *rig) shut() {
 func (r *rig) finish() {
 	ctx := context.WithoutCancel(r.t.Context())
 	if r.Engine != nil {
+		if !r.isOpen {
+			r.open()
+		}
 		list, err := r.List(ctx)
 		if err != nil {
 			r.t.Error(err)
@@ -220,7 +225,7 @@ func (r *rig) output(id string) string {
 	return out.String()
 }
 
-const forever = "trap 'exit 0' TERM; while :; do sleep 0.05; done"
+const forever = "trap 'exit 0' TERM; echo up; while :; do sleep 0.05; done"
 
 func TestAContainerRunsIsHeardAndLeavesItsStatus(t *testing.T) {
 	r := newRig(t)
@@ -262,6 +267,7 @@ func TestAllSixNamespacesAreItsOwn(t *testing.T) {
 func TestStopAsksThenKills(t *testing.T) {
 	r := newRig(t)
 	kind := r.start(forever)
+	r.waitOutput(kind.ID, "up")
 	if err := r.Stop(t.Context(), kind.ID, 0); err != nil {
 		t.Fatal(err)
 	}
@@ -310,10 +316,11 @@ func TestExecGivesOutputInputAndStatus(t *testing.T) {
 func TestANewEngineAdoptsWhatRunsAndHearsOfWhatEnded(t *testing.T) {
 	r := newRig(t)
 	stays := r.start(forever)
-	ends := r.start("while ! [ -e /tmp/go ]; do sleep 0.02; done; echo last words; exit 9")
+	ends := r.start("trap 'echo last words; exit 9' USR1; echo armed; while :; do sleep 0.02; done")
+	r.waitOutput(ends.ID, "armed")
 	r.shut()
 	// Nobody is there when it ends.
-	if err := os.WriteFile(fmt.Sprintf("/proc/%d/root/tmp/go", ends.PID), nil, 0o644); err != nil {
+	if err := unix.Kill(ends.PID, unix.SIGUSR1); err != nil {
 		t.Fatal(err)
 	}
 	waitGone(t, ends.PID)

@@ -32,7 +32,7 @@ func (e *Engine) Exec(ctx context.Context, idOrName string, x ExecSpec, s Stream
 	if err != nil {
 		return 0, err
 	}
-	process, err := e.execProcess(ctx, c, x)
+	spec, err := e.execSpec(ctx, c, x)
 	if err != nil {
 		return 0, err
 	}
@@ -43,7 +43,8 @@ func (e *Engine) Exec(ctx context.Context, idOrName string, x ExecSpec, s Stream
 	defer plumbing.close()
 	id := fmt.Sprintf("%s.exec-%d", c.ID, e.execs.Add(1))
 	box, err := sandbox.Exec(ctx, sandbox.ExecConfig{
-		ID: id, Target: en.pidfdNow(e), TargetPID: c.PID, Process: process, CgroupPath: e.cgroup(c.ID),
+		ID: id, PID: c.PID, PidFD: e.pidfd(en), Process: spec.Process, Seccomp: spec.Linux.Seccomp,
+		CgroupPath: e.cgroup(c.ID), UIDMap: spec.Linux.UIDMappings, GIDMap: spec.Linux.GIDMappings,
 		Files: plumbing.theirs, Console: x.TTY,
 	}, spawnFunc(func(ctx context.Context, _ string, cmd fork.Cmd) (fork.Process, error) {
 		return e.cfg.Keeper.Spawn(ctx, id, cmd, keeper.Output{})
@@ -56,7 +57,7 @@ func (e *Engine) Exec(ctx context.Context, idOrName string, x ExecSpec, s Stream
 	return e.finishExec(ctx, id, box, plumbing)
 }
 
-func (en *entry) pidfdNow(e *Engine) *os.File {
+func (e *Engine) pidfd(en *entry) *os.File {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return en.pidfd
@@ -82,8 +83,8 @@ func ignore(err, harmless error) error {
 	return err
 }
 
-// execProcess is the process that x asks for, in the image of the container's own.
-func (e *Engine) execProcess(ctx context.Context, c Container, x ExecSpec) (*specs.Process, error) {
+// execSpec is a spec with the process that x asks for, confined as the container's own.
+func (e *Engine) execSpec(ctx context.Context, c Container, x ExecSpec) (*specs.Spec, error) {
 	img, err := e.cfg.Images.Get(ctx, string(c.Image))
 	if err != nil {
 		return nil, err
@@ -92,15 +93,19 @@ func (e *Engine) execProcess(ctx context.Context, c Container, x ExecSpec) (*spe
 	if err != nil {
 		return nil, fmt.Errorf("find the root filesystem of %s: %w", c.Name, err)
 	}
-	p := sandbox.DefaultSpec().Process
-	p.Args, p.Terminal = x.Command, x.TTY
-	p.Env = mergeEnv(processEnv(c, img.Config), x.Env)
-	if x.TTY {
-		p.Env = mergeEnv([]string{"TERM=xterm"}, p.Env)
+	user, err := findUser(root, firstOf(x.User, c.Spec.User, img.Config.User, "0:0"))
+	if err != nil {
+		return nil, err
 	}
-	p.Cwd = firstOf(x.WorkingDir, c.Spec.WorkingDir, img.Config.WorkingDir, "/")
-	p.User, err = findUser(root, firstOf(x.User, c.Spec.User, img.Config.User, "0:0"))
-	return p, err
+	env := mergeEnv(processEnv(c, img.Config), x.Env)
+	if x.TTY {
+		env = mergeEnv([]string{"TERM=xterm"}, env)
+	}
+	ids := idMap(c)
+	return sandbox.DefaultSpec(sandbox.Defaults{
+		Args: x.Command, Env: env, Cwd: firstOf(x.WorkingDir, c.Spec.WorkingDir, img.Config.WorkingDir, "/"),
+		User: user, Terminal: x.TTY, UIDMap: ids, GIDMap: ids,
+	})
 }
 
 // plumbing is the pipes between a caller's streams and a process.

@@ -30,27 +30,22 @@ type specInput struct {
 // runtimeSpec turns a container into an OCI runtime spec: what the user asked for, else what the image says, else
 // Docker's defaults.
 func runtimeSpec(in specInput) (*specs.Spec, error) {
-	s := sandbox.DefaultSpec()
 	args, err := processArgs(in.c, in.img)
 	if err != nil {
 		return nil, err
 	}
-	s.Process.Args = args
-	s.Process.Env = processEnv(in.c, in.img)
-	s.Process.Cwd = firstOf(in.c.Spec.WorkingDir, in.img.WorkingDir, "/")
-	s.Process.Terminal = in.c.Spec.TTY
-	s.Process.User = in.user
-	s.Root.Readonly = in.c.Spec.ReadOnly
-	s.Hostname = hostname(in.c)
+	ids := idMap(in.c)
+	s, err := sandbox.DefaultSpec(sandbox.Defaults{
+		Args: args, Env: processEnv(in.c, in.img), Cwd: firstOf(in.c.Spec.WorkingDir, in.img.WorkingDir, "/"),
+		User: in.user, Hostname: hostname(in.c), Terminal: in.c.Spec.TTY, ReadOnly: in.c.Spec.ReadOnly,
+		UIDMap: ids, GIDMap: ids,
+	})
+	if err != nil {
+		return nil, err
+	}
 	s.Linux.CgroupsPath = in.cgroup
 	s.Linux.Resources = resources(in.c.Spec.Limits, s.Linux.Resources)
-	if in.c.Spec.HostUserNS {
-		dropUserNS(s)
-	} else {
-		m := []specs.LinuxIDMapping{{ContainerID: 0, HostID: in.c.IDBase, Size: idRange}}
-		s.Linux.UIDMappings, s.Linux.GIDMappings = m, m
-	}
-	s.Mounts = append(s.Mounts, mounts(in, s.Linux.UIDMappings)...)
+	s.Mounts = append(s.Mounts, mounts(in, ids)...)
 	return s, nil
 }
 
@@ -126,10 +121,12 @@ func resources(l naru.Limits, r *specs.LinuxResources) *specs.LinuxResources {
 	return r
 }
 
-func dropUserNS(s *specs.Spec) {
-	s.Linux.Namespaces = slices.DeleteFunc(s.Linux.Namespaces, func(ns specs.LinuxNamespace) bool {
-		return ns.Type == specs.UserNamespace
-	})
+// idMap maps the container's ids to its own range outside; none when it shares the host's user namespace.
+func idMap(c Container) []specs.LinuxIDMapping {
+	if c.Spec.HostUserNS {
+		return nil
+	}
+	return []specs.LinuxIDMapping{{ContainerID: 0, HostID: c.IDBase, Size: idRange}}
 }
 
 // mounts are the container's own files, then what the user asked for. Each is id-mapped like the root filesystem:

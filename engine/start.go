@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"time"
 
@@ -230,13 +231,14 @@ func (e *Engine) forgetChild(ctx context.Context, id string) error {
 // startExitCode is what a shell, and docker, would report: 127 for a program that is not there, 126 for one that
 // cannot be executed, 125 for a container that could not be made.
 func startExitCode(err error) int {
+	var exec *sandbox.ExecError
 	switch {
-	case errors.Is(err, sandbox.ErrProgramNotFound):
+	case !errors.As(err, &exec):
+		return 125
+	case errors.Is(exec, fs.ErrNotExist):
 		return 127
-	case errors.Is(err, sandbox.ErrProgramNotExecutable):
-		return 126
 	}
-	return 125
+	return 126
 }
 
 func closeAll(files ...*os.File) {

@@ -16,7 +16,6 @@ import (
 	"naru/engine/network"
 	"naru/engine/sandbox"
 	"naru/engine/sandbox/fork"
-	"naru/internal/cleanup"
 )
 
 // Step is a process that runs to its end on a root filesystem which somebody else keeps: a step of a build. It is no
@@ -57,7 +56,10 @@ func (e *Engine) RunStep(ctx context.Context, step Step) (status int, err error)
 		return 0, err
 	}
 	defer pipes.close()
-	cfg := e.stepConfig(step, id, dir, hold)
+	cfg, err := e.stepConfig(step, id, dir, hold)
+	if err != nil {
+		return 0, err
+	}
 	cfg.Files = pipes.theirs
 	if hold.addr.IsValid() {
 		cfg.Attach = func(ctx context.Context, netns *os.File) error {
@@ -145,15 +147,17 @@ func writeStepEtc(dir string, step Step, addr, nameserver netip.Addr) error {
 	return errors.Join(err, f.Close())
 }
 
-func (e *Engine) stepConfig(step Step, id, dir string, hold stepHold) sandbox.Config {
-	s := sandbox.DefaultSpec()
-	s.Process.Args, s.Process.Env, s.Process.Cwd = step.Process.Args, step.Process.Env, step.Process.Cwd
-	s.Process.User, s.Process.Rlimits = step.Process.User, step.Process.Rlimits
-	s.Root.Readonly = step.ReadOnly
-	s.Hostname = firstOf(step.Hostname, "build")
-	s.Linux.CgroupsPath = e.cgroup(id)
+func (e *Engine) stepConfig(step Step, id, dir string, hold stepHold) (sandbox.Config, error) {
 	ids := []specs.LinuxIDMapping{{ContainerID: 0, HostID: hold.base, Size: idRange}}
-	s.Linux.UIDMappings, s.Linux.GIDMappings = ids, ids
+	s, err := sandbox.DefaultSpec(sandbox.Defaults{
+		Args: step.Process.Args, Env: step.Process.Env, Cwd: step.Process.Cwd, User: step.Process.User,
+		Hostname: firstOf(step.Hostname, "build"), ReadOnly: step.ReadOnly, UIDMap: ids, GIDMap: ids,
+	})
+	if err != nil {
+		return sandbox.Config{}, err
+	}
+	s.Process.Rlimits = step.Process.Rlimits
+	s.Linux.CgroupsPath = e.cgroup(id)
 	s.Mounts = append(s.Mounts, etcMounts(dir, ids)...)
 	for _, m := range step.Mounts {
 		if m.Type == "bind" {
@@ -165,5 +169,5 @@ func (e *Engine) stepConfig(step Step, id, dir string, hold stepHold) sandbox.Co
 	if len(step.Rootfs.Lower) == 0 {
 		root = sandbox.Rootfs{Path: step.Rootfs.Upper}
 	}
-	return sandbox.Config{ID: id, Spec: s, Rootfs: root, CgroupPath: s.Linux.CgroupsPath}
+	return sandbox.Config{ID: id, Spec: s, Rootfs: root, CgroupPath: s.Linux.CgroupsPath}, nil
 }
