@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -15,6 +16,7 @@ import (
 
 	"naru/engine/keeper"
 	"naru/engine/logs"
+	"naru/engine/sandbox/fork"
 )
 
 func TestExitCodeAndSignal(t *testing.T) {
@@ -243,4 +245,46 @@ func memory(t *testing.T, pid int) (kb int) {
 		t.Fatal(err)
 	}
 	return kb
+}
+
+// BenchmarkSpawn starts a process that ends at once, hears of its exit and forgets it.
+func BenchmarkSpawn(b *testing.B) {
+	c := startIn(b, b.TempDir())
+	exe, err := os.Open("/bin/true")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer exe.Close()
+	for n := 0; b.Loop(); n++ {
+		id := fmt.Sprint("true-", n)
+		p, err := c.Spawn(b.Context(), id, fork.Cmd{Exe: exe, Args: []string{"true"}}, keeper.Output{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		p.FD.Close()
+		_, err = c.Wait(b.Context(), id)
+		if err := errors.Join(err, c.Forget(b.Context(), id)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkChildOfThisProcess is what BenchmarkSpawn costs without a keeper.
+func BenchmarkChildOfThisProcess(b *testing.B) {
+	for b.Loop() {
+		if err := exec.Command("/bin/true").Run(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkCall is one request and its answer.
+func BenchmarkCall(b *testing.B) {
+	c := startIn(b, b.TempDir())
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := c.Forget(b.Context(), "nobody"); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

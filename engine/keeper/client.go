@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -150,13 +151,23 @@ func exchange(conn *net.UnixConn, r wire.Request, fds []int) (wire.Reply, []int,
 	if _, _, err := conn.WriteMsgUnix(packet, syscall.UnixRights(fds...), nil); err != nil {
 		return wire.Reply{}, nil, err
 	}
-	buffer, control := make([]byte, replySize(r.Op)), make([]byte, wire.ControlSize)
+	return receive(conn, replySize(r.Op))
+}
+
+// receive reads the reply, after which the keeper hangs up.
+func receive(conn *net.UnixConn, size int) (wire.Reply, []int, error) {
+	buffer, control := make([]byte, size), make([]byte, wire.ControlSize)
 	n, controlSize, flags, _, err := conn.ReadMsgUnix(buffer, control)
+	if errors.Is(err, io.EOF) {
+		// The kernel looks for a packet first and for the hanging up later. If both come in between, it says end of
+		// file with the packet still in the queue (unix_dgram_recvmsg, up to 6.18 at least). The second look is sure.
+		n, controlSize, flags, _, err = conn.ReadMsgUnix(buffer, control)
+	}
+	if errors.Is(err, io.EOF) {
+		return wire.Reply{}, nil, fmt.Errorf("it hung up: %w", ErrGone)
+	}
 	if err != nil {
 		return wire.Reply{}, nil, err
-	}
-	if n == 0 {
-		return wire.Reply{}, nil, fmt.Errorf("it hung up: %w", ErrGone)
 	}
 	got, err := wire.Descriptors(control[:controlSize], flags)
 	if err != nil {

@@ -77,6 +77,30 @@ func TestDescriptorsRunOut(t *testing.T) {
 	os.Remove(dir + "/keeper.log") // it says what happened
 }
 
+// TestKeeperHoldsNothingOfTheDaemon: a descriptor that a daemon forgot to mark would be open as long as the keeper.
+func TestKeeperHoldsNothingOfTheDaemon(t *testing.T) {
+	var stray [2]int
+	if err := unix.Pipe2(stray[:], 0); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(stray[0])
+	defer unix.Close(stray[1])
+	pipe, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", stray[0]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, _ := start(t)
+	held, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", c.Info().PID))
+	if err != nil || len(held) < 5 {
+		t.Fatal(held, err)
+	}
+	for _, fd := range held {
+		if file, err := os.Readlink(fd); file == pipe || err != nil {
+			t.Errorf("%s is %s, %v", fd, file, err)
+		}
+	}
+}
+
 // lowestFree is the lowest descriptor number that a process does not use.
 func lowestFree(pid int) (n uint64) {
 	for {

@@ -84,7 +84,7 @@ func start(t *testing.T) (*keeper.Client, string) {
 	return startIn(t, dir), dir
 }
 
-func startIn(t *testing.T, dir string) *keeper.Client {
+func startIn(t testing.TB, dir string) *keeper.Client {
 	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("a keeper runs as root")
@@ -98,7 +98,7 @@ func startIn(t *testing.T, dir string) *keeper.Client {
 }
 
 // stop ends all that the keeper keeps, then the keeper.
-func stop(t *testing.T, c *keeper.Client, dir string) {
+func stop(t testing.TB, c *keeper.Client, dir string) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	children, err := c.Children(ctx)
@@ -127,7 +127,7 @@ func stop(t *testing.T, c *keeper.Client, dir string) {
 }
 
 // checkLeft checks that the keeper left neither itself nor files of its own.
-func checkLeft(t *testing.T, pid int, dir string) {
+func checkLeft(t testing.TB, pid int, dir string) {
 	t.Helper()
 	if stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err == nil && !strings.Contains(string(stat), ") Z ") {
 		t.Errorf("keeper %d still runs: %s", pid, stat)

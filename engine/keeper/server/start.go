@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"strconv"
 
@@ -48,6 +49,9 @@ func Main(args []string) int {
 
 // start is one at a time in a folder: whoever comes second finds the keeper of the first.
 func start(dir, build string) error {
+	if err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return fmt.Errorf("leave the daemon's descriptors: %w", err) // the keeper would hold them for ever
+	}
 	if err := os.Chdir(dir); err != nil { // a socket's path is short of room
 		return err
 	}
