@@ -3,6 +3,8 @@ package network
 import (
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/netip"
 	"slices"
 	"testing"
@@ -70,4 +72,54 @@ func BenchmarkApply(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkPublishedPort compares a byte's way through a published port with the direct one, and a connection's.
+func BenchmarkPublishedPort(b *testing.B) {
+	m := newHost(b)
+	n := testNetwork(1)
+	backend := netip.MustParseAddrPort("10.199.1.2:80")
+	must(b, m.Apply(b.Context(), State{Networks: []Network{n}, Publications: []Publication{{HostPort: 8080, Protocol: "tcp", Backends: []netip.AddrPort{backend}}}}))
+	c := attach(b, m, n, 2)
+	serve(b, c.ns, "c", 80)
+	var sink net.Listener
+	must(b, inNetNS(c.ns, func() (err error) { sink, err = net.Listen("tcp4", ":81"); return err }))
+	defer sink.Close()
+	must(b, m.Apply(b.Context(), State{Networks: []Network{n}, Publications: []Publication{
+		{HostPort: 8080, Protocol: "tcp", Backends: []netip.AddrPort{backend}},
+		{HostPort: 8081, Protocol: "tcp", Backends: []netip.AddrPort{at(c.addr, 81)}}}}))
+	for name, to := range map[string]netip.AddrPort{"direct": at(c.addr, 80), "published": at(n.Gateway, 8080)} {
+		b.Run("connection/"+name, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := ask(hostNS(b), "tcp", to); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		stream := netip.AddrPortFrom(to.Addr(), to.Port()+1)
+		b.Run("stream/"+name, func(b *testing.B) { benchStream(b, sink, stream) })
+	}
+}
+
+func benchStream(b *testing.B, sink net.Listener, to netip.AddrPort) {
+	done := make(chan error)
+	go func() {
+		conn, err := sink.Accept()
+		if err == nil {
+			_, err = io.Copy(io.Discard, struct{ io.Reader }{conn})
+			conn.Close()
+		}
+		done <- err
+	}()
+	conn, err := net.Dial("tcp4", to.String())
+	must(b, err)
+	piece := make([]byte, 64<<10)
+	b.SetBytes(int64(len(piece)))
+	for b.Loop() {
+		if _, err := conn.Write(piece); err != nil {
+			b.Fatal(err)
+		}
+	}
+	conn.Close()
+	must(b, <-done)
 }

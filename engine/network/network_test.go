@@ -1,6 +1,7 @@
 package network
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -48,6 +49,30 @@ func TestContainersReachEachOther(t *testing.T) {
 			expect(t, b.ns, proto, at(localhost, 80), "b sees 127.0.0.1")
 		}
 	})
+}
+
+// IPv6 is off where a neighbour could announce itself as a router, and nowhere else.
+func TestNoIPv6Routers(t *testing.T) {
+	m := newHost(t)
+	n := testNetwork(1)
+	must(t, m.Apply(t.Context(), State{Networks: []Network{n}}))
+	a := attach(t, m, n, 2)
+	disabled := func(dev string) string {
+		b, err := os.ReadFile("/proc/sys/net/ipv6/conf/" + dev + "/disable_ipv6")
+		if errors.Is(err, os.ErrNotExist) {
+			t.Skip("this kernel has no IPv6")
+		}
+		return strings.TrimSpace(string(b))
+	}
+	if got := disabled(n.Bridge); got != "1" {
+		t.Errorf("bridge: disable_ipv6 is %s", got)
+	}
+	must(t, inNetNS(a.ns, func() error {
+		if eth, lo := disabled("eth0"), disabled("lo"); eth != "1" || lo != "0" {
+			t.Errorf("disable_ipv6 is %s on eth0 and %s on lo", eth, lo)
+		}
+		return nil
+	}))
 }
 
 func TestNetworksAreApart(t *testing.T) {
