@@ -206,15 +206,3 @@ func mergedMappings(value *yaml.Node) []*yaml.Node {
 	}
 	return []*yaml.Node{value}
 }
-
-// describe names a node's kind for people.
-func describe(n *yaml.Node) string {
-	switch resolve(n).Kind {
-	case yaml.MappingNode:
-		return "a mapping"
-	case yaml.SequenceNode:
-		return "a list"
-	default:
-		return fmt.Sprintf("%q", resolve(n).Value)
-	}
-}

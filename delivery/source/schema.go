@@ -45,7 +45,7 @@ func volumeRule() rule {
 }
 
 func serviceRule() rule {
-	return rule{keys: serviceKeys(), refused: serviceRefused()}
+	return rule{keys: serviceKeys(), refused: serviceRefused}
 }
 
 func serviceKeys() map[string]rule {

@@ -226,6 +226,8 @@ func (x *exchange) receive(c *conn, s *sender) (*http.Response, outcome, error) 
 			return nil, broken, err
 		}
 		switch {
+		case resp.StatusCode < 100:
+			return nil, broken, errors.New("its status is not one of HTTP")
 		case resp.StatusCode == http.StatusContinue:
 			s.proceed()
 		case resp.StatusCode < 200 && resp.StatusCode != http.StatusSwitchingProtocols:
@@ -239,8 +241,11 @@ func (x *exchange) receive(c *conn, s *sender) (*http.Response, outcome, error) 
 	}
 }
 
-// inform passes on an interim response, 103 Early Hints for example.
+// inform passes on an interim response, 103 Early Hints for example. HTTP/1.0 has none.
 func (x *exchange) inform(resp *http.Response) {
+	if !x.req.ProtoAtLeast(1, 1) {
+		return
+	}
 	h := x.w.Header()
 	copyHeader(h, resp.Header)
 	x.w.WriteHeader(resp.StatusCode)

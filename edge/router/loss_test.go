@@ -192,6 +192,7 @@ func TestStrangeEndpoints(t *testing.T) {
 		"broken chunk": {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhal", "EOF"},
 		"no length":    {"HTTP/1.0 200 OK\r\n\r\nall", "200 all"},
 		"no body":      {"HTTP/1.1 204 No Content\r\n\r\n", "204 "},
+		"no status":    {"HTTP/1.1 099 Low\r\n\r\n", "502"},
 		"switching":    {"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n", "502"},
 	} {
 		addr := rawServer(t, func(c2 net.Conn, br *bufio.Reader) {
@@ -316,4 +317,52 @@ func TestStop(t *testing.T) {
 	posts.more(t, 200)
 	posts.end(t)
 	stop()
+}
+
+// TestGrace ends Serve while one request hangs and one connection is upgraded: neither may hold it for ever.
+func TestGrace(t *testing.T) {
+	entered := make(chan struct{}, 2)
+	addr := rawServer(t, func(c net.Conn, br *bufio.Reader) {
+		req, err := http.ReadRequest(br)
+		if err != nil {
+			return
+		}
+		if req.URL.Path == "/upgrade" {
+			fmt.Fprint(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+		}
+		entered <- struct{}{}
+		_, _ = io.Copy(c, br) // until the router hangs up
+	})
+	f := serveRouter(t, Options{Grace: 50 * time.Millisecond}, addr)
+	failed := make(chan error)
+	go func() {
+		resp, err := f.client.Do(f.request(t, "GET", "/hang", nil))
+		if err == nil {
+			resp.Body.Close()
+		}
+		failed <- err
+	}()
+	c, err := net.Dial("tcp", f.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	fmt.Fprintf(c, "GET /upgrade HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\nhello", testHost)
+	br := bufio.NewReader(c)
+	if _, err := http.ReadResponse(br, nil); err != nil {
+		t.Fatal(err)
+	}
+	hello := make([]byte, 5)
+	if _, err := io.ReadFull(br, hello); err != nil || string(hello) != "hello" {
+		t.Fatalf("what was sent with the upgrade came back as %q, %v", hello, err)
+	}
+	<-entered
+	<-entered
+	f.stop()
+	if err := <-failed; err == nil {
+		t.Error("the hanging request got an answer")
+	}
+	if _, err := br.ReadByte(); err == nil {
+		t.Error("the upgraded connection is still open")
+	}
 }

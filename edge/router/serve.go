@@ -46,16 +46,20 @@ func (r *Router) Serve(ctx context.Context, l net.Listener) error {
 }
 
 // finish ends the connections: first those that ask once more, then the idle ones, then, when the grace is over, all.
+// Upgraded ones have no end that could be waited for, and clients that know to reconnect.
 func (r *Router) finish(ctx context.Context, server *http.Server, open *connections) error {
-	ctx, cancel := context.WithTimeout(ctx, r.opts.Grace)
+	grace, cancel := context.WithTimeout(ctx, r.opts.Grace)
 	defer cancel()
-	open.wait(ctx, farewell)
-	err := server.Shutdown(ctx)
+	open.wait(grace, farewell)
+	r.tunnels.closeAll()
+	err := server.Shutdown(grace)
 	if errors.Is(err, context.DeadlineExceeded) {
 		r.opts.Log.Warn("requests were cut off at the end of the grace")
 		err = server.Close()
+		open.wait(ctx, farewell)
 	}
-	r.tunnels.wait(ctx)
+	r.tunnels.closeAll() // those that were upgraded meanwhile
+	r.tunnels.wait()
 	if err != nil {
 		return fmt.Errorf("stop serving: %w", err)
 	}

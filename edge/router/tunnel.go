@@ -1,7 +1,6 @@
 package router
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net"
@@ -35,24 +34,17 @@ func (t *tunnels) remove(c net.Conn) {
 	}
 }
 
-// wait returns when none is open; when ctx ends first, it closes them, and waits for that.
-func (t *tunnels) wait(ctx context.Context) {
+// wait returns when none is open.
+func (t *tunnels) wait() {
 	t.mu.Lock()
 	if len(t.open) == 0 {
 		t.mu.Unlock()
 		return
 	}
-	if t.idle == nil {
-		t.idle = make(chan struct{})
-	}
-	idle := t.idle
+	idle := make(chan struct{})
+	t.idle = idle
 	t.mu.Unlock()
-	select {
-	case <-idle:
-	case <-ctx.Done():
-		t.closeAll()
-		<-idle
-	}
+	<-idle
 }
 
 func (t *tunnels) closeAll() {
