@@ -78,11 +78,13 @@ services:
 `}
 }
 
-// start is a daemon with the busybox image.
+// start is a daemon with the busybox image. One container has run on it: what a daemon makes for its first container and
+// keeps until it ends, such as the default network, is there.
 func start(t *testing.T) *testkit.Daemon {
 	t.Helper()
 	d := testkit.StartDaemon(t)
 	d.ImportBusybox(busybox)
+	d.OK("container", "run", "--rm", busybox, "true")
 	return d
 }
 
