@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"hash/fnv"
 	"html/template"
 	"log/slog"
@@ -92,7 +93,7 @@ func ago(now, then time.Time) string {
 	case d < time.Minute:
 		return "just now"
 	case d < time.Hour:
-		return d.Truncate(time.Minute).String()[:strings.Index(d.Truncate(time.Minute).String(), "m")] + " min ago"
+		return fmt.Sprintf("%d min ago", int(d.Minutes()))
 	case now.Year() == then.Year():
 		return then.Format("2 January, 15:04")
 	default:

@@ -23,14 +23,17 @@ func main() {
 	if err != nil {
 		host = "unknown"
 	}
-	app := &guestbook{
-		entries:  client{url: url},
-		page:     template.Must(template.New("page").Funcs(helpers).Parse(pageHTML)),
-		instance: host,
-	}
-	if err := serve.Run(app.routes()); err != nil {
+	if err := serve.Run(newGuestbook(url, host).routes()); err != nil {
 		slog.Error("web ended", "error", err)
 		os.Exit(1)
+	}
+}
+
+func newGuestbook(entriesURL, instance string) *guestbook {
+	return &guestbook{
+		entries:  newClient(entriesURL),
+		page:     template.Must(template.New("page").Funcs(helpers).Parse(pageHTML)),
+		instance: instance,
 	}
 }
 
