@@ -2,20 +2,14 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"iter"
-	"maps"
-	"slices"
-	"strconv"
 
 	"naru/api"
 	"naru/api/server"
-	"naru/delivery/release"
+	"naru/delivery/rollout"
 	"naru/engine"
 	"naru/engine/logs"
 	"naru/naru"
-	"naru/store"
-	"naru/target"
 	"naru/target/machine"
 )
 
@@ -23,8 +17,7 @@ import (
 type processes struct {
 	engine   *engine.Engine
 	machine  *machine.Machine
-	releases *release.Releases
-	store    *store.Store
+	rollouts *rollout.Rollouts
 }
 
 // Exec implements server.Processes.
@@ -38,47 +31,13 @@ func (p processes) Exec(ctx context.Context, id string, q api.ExecRequest, st se
 
 // RunJob implements server.Processes.
 func (p processes) RunJob(ctx context.Context, job naru.JobSpec, st server.Streams) (int, error) {
-	set, err := p.jobSet(ctx, job)
+	set, err := p.rollouts.Set(ctx, job.AppEnv, job.Service)
 	if err != nil {
 		return 0, err
 	}
 	streams, stop := engineStreams(ctx, st)
 	defer stop()
 	return p.machine.RunJob(ctx, set, job, streams)
-}
-
-// jobSet is the service of the current release that the job borrows image, variables and network from.
-func (p processes) jobSet(ctx context.Context, job naru.JobSpec) (target.Set, error) {
-	current, err := p.releases.Current(ctx, job.AppEnv)
-	if err != nil {
-		return target.Set{}, err
-	}
-	i := slices.IndexFunc(current.Services, func(s naru.ReleasedService) bool { return s.Name == job.Service })
-	if i < 0 {
-		return target.Set{}, naru.Errorf(naru.NotFound, "%s of %s has no service %q", current.Number, job.AppEnv, job.Service)
-	}
-	var config naru.Config
-	err = p.store.View(ctx, func(tx *store.Tx) error {
-		config, err = release.Table{}.Config(tx, job.AppEnv, current.ConfigVersion)
-		return err
-	})
-	if err != nil {
-		return target.Set{}, fmt.Errorf("read the config of %s: %w", job.AppEnv, err)
-	}
-	s := current.Services[i]
-	return target.Set{AppEnv: job.AppEnv, Key: s.SetKey(current.ConfigVersion), Release: current.Number, Service: s,
-		Variables: variables(s, config)}, nil
-}
-
-// variables is the environment that rollouts give to a service's instances.
-func variables(s naru.ReleasedService, config naru.Config) target.Variables {
-	v := target.Variables{}
-	if s.Port != 0 {
-		v["PORT"] = strconv.Itoa(int(s.Port))
-	}
-	maps.Copy(v, s.Environment)
-	maps.Copy(v, config.Variables)
-	return v
 }
 
 // containerLogs is the engine's logs as the API shows them.

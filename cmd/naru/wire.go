@@ -118,7 +118,7 @@ func (d *daemon) apiServer(ctx context.Context) *server.Server {
 			Volumes: d.machine, URLs: d.urls,
 		},
 		Apps: apps, Instances: apps, Logs: containerLogs{d.engine},
-		Processes:  processes{engine: d.engine, machine: d.machine, releases: d.releases, store: d.store},
+		Processes:  processes{engine: d.engine, machine: d.machine, rollouts: d.rollouts},
 		Containers: d.containers, Images: images{d.images}, Sessions: d.builder,
 		Log: d.log.With("part", "api"),
 	})
