@@ -2,12 +2,8 @@ package engine_test
 
 import (
 	"bytes"
-	"context"
 	"fmt"
-	"log/slog"
-	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -17,165 +13,20 @@ import (
 	"golang.org/x/sys/unix"
 
 	"naru/engine"
-	"naru/engine/image"
-	"naru/engine/keeper"
+	"naru/engine/enginetest"
 	"naru/engine/logs"
-	"naru/internal/testkit"
 	"naru/naru"
-	"naru/store"
 )
 
-// rig is an engine on real folders, a real keeper and the real kernel, which can be taken down and opened again.
+// rig adds the words of these tests.
 type rig struct {
-	*engine.Engine
-	t      *testing.T
-	data   string
-	keeper *keeper.Client
-	images *image.Store
-	store  *store.Store
-	isOpen bool
-	end    context.CancelFunc
-	ended  chan error
-}
-
-var keeperELF string // built once for all tests
-
-func TestMain(m *testing.M) {
-	os.Exit(func() int {
-		dir, err := os.MkdirTemp("", "naru-engine-test")
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		defer os.RemoveAll(dir) //nolint:errcheck // a temporary folder
-		keeperELF = filepath.Join(dir, "keeper")
-		build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", keeperELF, "naru/cmd/naru-keeper")
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "build the keeper: %v\n%s", err, out)
-			return 1
-		}
-		return m.Run()
-	}())
+	*enginetest.Rig
+	t *testing.T
 }
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("containers need root")
-	}
-	data, err := os.MkdirTemp("", "nre")
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &rig{t: t, data: data}
-	t.Cleanup(r.finish)
-	program, err := os.Open(keeperELF)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer program.Close() //nolint:errcheck // for reading
-	if r.keeper, err = keeper.Ensure(t.Context(), keeper.Options{Dir: filepath.Join(data, "run"), Executable: program}); err != nil {
-		t.Fatal(err)
-	}
-	if r.images, err = image.Open(t.Context(), filepath.Join(data, "images")); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := r.images.Import(t.Context(), bytes.NewReader(testkit.BusyboxRootfs(t)), "busybox"); err != nil {
-		t.Fatal(err)
-	}
-	if r.store, err = store.Open(t.Context(), filepath.Join(data, "naru.db")); err != nil {
-		t.Fatal(err)
-	}
-	r.open()
-	return r
-}
-
-func (r *rig) open() {
-	r.t.Helper()
-	e, err := engine.Open(context.WithoutCancel(r.t.Context()), engine.Config{Store: r.store, Images: r.images, Keeper: r.keeper, DataDir: r.data,
-		Subnet: netip.MustParsePrefix("10.213.0.0/16"), Log: slog.New(slog.NewTextHandler(r.t.Output(), nil))})
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	if err := e.Adopt(r.t.Context()); err != nil {
-		r.t.Fatal(err)
-	}
-	ctx, end := context.WithCancel(context.WithoutCancel(r.t.Context()))
-	r.isOpen, r.Engine, r.end, r.ended = true, e, end, make(chan error, 1)
-	go func() { r.ended <- e.Run(ctx) }()
-}
-
-// shut ends the engine as a daemon's death does: what runs runs on.
-func (r *rig) shut() {
-	r.t.Helper()
-	r.isOpen = false
-	r.end()
-	if err := <-r.ended; err != nil {
-		r.t.Error(err)
-	}
-}
-
-// finish removes all containers and checks that nothing of the engine is left anywhere.
-func (r *rig) finish() {
-	ctx := context.WithoutCancel(r.t.Context())
-	if r.Engine != nil {
-		if !r.isOpen {
-			r.open()
-		}
-		list, err := r.List(ctx)
-		if err != nil {
-			r.t.Error(err)
-		}
-		for _, c := range list {
-			if err := r.Remove(ctx, c.ID, true); err != nil {
-				r.t.Error(err)
-			}
-		}
-		if found, err := r.Fsck(ctx, false); err != nil || len(found) != 0 {
-			r.t.Errorf("left behind: %v, %v", found, err)
-		}
-		r.shut()
-		r.kernelIsClean()
-	}
-	if r.keeper != nil {
-		if children, err := r.keeper.Children(ctx); err != nil || len(children) != 0 {
-			r.t.Errorf("the keeper still has %v, %v", children, err)
-		}
-		if err := r.keeper.Quit(ctx); err != nil {
-			r.t.Error(err)
-		}
-	}
-	if r.store != nil {
-		if err := r.store.Close(); err != nil {
-			r.t.Error(err)
-		}
-	}
-	if r.images != nil {
-		if err := r.images.Close(); err != nil {
-			r.t.Error(err)
-		}
-	}
-	if err := os.RemoveAll(r.data); err != nil {
-		r.t.Error(err)
-	}
-}
-
-// kernelIsClean looks for the engine's tag in the kernel, without asking the engine.
-func (r *rig) kernelIsClean() {
-	tag := engine.Tag(r.data)
-	links, err := filepath.Glob("/sys/class/net/nr" + tag + "*")
-	if err != nil || len(links) != 0 {
-		r.t.Errorf("links left: %v, %v", links, err)
-	}
-	cgroups, err := filepath.Glob("/sys/fs/cgroup/*/naru-" + tag)
-	if err != nil || len(cgroups) != 0 {
-		r.t.Errorf("cgroups left: %v, %v", cgroups, err)
-	}
-	mounts, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil || strings.Contains(string(mounts), r.data) {
-		r.t.Errorf("mounts left below %s, %v", r.data, err)
-	}
+	return &rig{enginetest.New(t), t}
 }
 
 // start makes and starts a container that runs a shell script.
@@ -318,13 +169,13 @@ func TestANewEngineAdoptsWhatRunsAndHearsOfWhatEnded(t *testing.T) {
 	stays := r.start(forever)
 	ends := r.start("trap 'echo last words; exit 9' USR1; echo armed; while :; do sleep 0.02; done")
 	r.waitOutput(ends.ID, "armed")
-	r.shut()
+	r.Shut()
 	// Nobody is there when it ends.
 	if err := unix.Kill(ends.PID, unix.SIGUSR1); err != nil {
 		t.Fatal(err)
 	}
 	waitGone(t, ends.PID)
-	r.open()
+	r.Open()
 	if c := r.get(stays.ID); c.State != engine.Running || c.PID != stays.PID {
 		t.Fatalf("adopted as %s with pid %d, was %d", c.State, c.PID, stays.PID)
 	}
@@ -398,7 +249,7 @@ func TestAVolumeOutlivesItsContainerAndKeepsPlainOwners(t *testing.T) {
 	if r.wait(c.ID); r.output(c.ID) != "kept\n0\n" {
 		t.Fatalf("the next container reads %q", r.output(c.ID))
 	}
-	st, err := os.Stat(filepath.Join(r.data, "volumes", "keep", "file"))
+	st, err := os.Stat(filepath.Join(r.Data, "volumes", "keep", "file"))
 	if err != nil {
 		t.Fatal(err)
 	}
