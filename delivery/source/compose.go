@@ -157,7 +157,7 @@ func composeName(f *folder, docs documents, opts Options, lookup template.Mappin
 func loadProject(ctx context.Context, f *folder, docs documents, name string, vars types.Mapping) (*types.Project, error) {
 	details := types.ConfigDetails{WorkingDir: f.path, Environment: maps.Clone(vars)}
 	for _, doc := range docs {
-		details.ConfigFiles = append(details.ConfigFiles, types.ConfigFile{Filename: filepath.Join(f.path, doc.file), Content: doc.content})
+		details.ConfigFiles = append(details.ConfigFiles, types.ConfigFile{Filename: filepath.Join(f.path, doc.file), Content: doc.withoutVersion()})
 	}
 	project, err := loader.LoadWithContext(ctx, details, func(o *loader.Options) {
 		o.SetProjectName(name, true)

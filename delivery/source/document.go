@@ -98,6 +98,21 @@ func brokenYAML(file string, err error) error {
 	return naru.Errorf(naru.InvalidArgument, "%s: not YAML: %s", at, text)
 }
 
+// withoutVersion is the content with a top-level "version: …" line made a comment. The key has no meaning any more, but
+// it stands in many files, and compose-go writes a warning about it to the process's standard error.
+func (d document) withoutVersion() []byte {
+	key, value := child(d.root, "version")
+	if key == nil || key.Column != 1 || value.Kind != yaml.ScalarNode || value.Line != key.Line {
+		return d.content
+	}
+	lines := bytes.SplitAfter(bytes.Clone(d.content), []byte("\n"))
+	line := lines[key.Line-1]
+	if bytes.HasPrefix(line, []byte("version")) && bytes.Contains(line, []byte(value.Value)) { // all of it on this line
+		line[0] = '#'
+	}
+	return bytes.Join(lines, nil)
+}
+
 func (d document) at(n *yaml.Node) place { return place{d.file, n.Line, n.Column} }
 
 // find follows path from the top and returns the deepest place it reaches, with the number of steps taken. The place
