@@ -126,8 +126,9 @@ func (s *server) path(name string) string { return s.dir + "/" + name }
 
 // watchSignals handles requests to end from outside. It does not ignore them: a child would inherit that.
 func (s *server) watchSignals() (stop func()) {
-	came, done := make(chan os.Signal, 1), make(chan struct{})
-	signal.Notify(came, unix.SIGTERM, unix.SIGINT, unix.SIGHUP)
+	asking := []os.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGHUP}
+	came, done := make(chan os.Signal, len(asking)), make(chan struct{})
+	signal.Notify(came, asking...)
 	go func() {
 		defer close(done)
 		for range came {

@@ -153,7 +153,7 @@ func launch(dir, build string, lock, listener *os.File) error {
 	defer null.Close()
 	p, err := os.StartProcess("/proc/self/exe", []string{"naru-keeper", "serve", dir, build}, &os.ProcAttr{
 		Dir:   "/",
-		Env:   []string{},
+		Env:   []string{"GOMAXPROCS=2"}, // given a number, the runtime does not wake up to look for a better one
 		Files: []*os.File{null, log, log, lock, listener},
 		Sys:   &unix.SysProcAttr{Setsid: true},
 	})
