@@ -2,6 +2,7 @@ package peer
 
 import (
 	"context"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,22 +16,35 @@ type Naru struct {
 	socket string
 }
 
-// StartNaru runs `naru server` of the program at bin. Nobody asks its router anything; any free port will do for it.
+// StartNaru runs `naru server` of the program at bin. Nobody asks its router anything: any free port will do for it.
 func StartNaru(ctx context.Context, bin, dir string) (*Naru, error) {
 	bin, err := filepath.Abs(bin)
+	if err != nil {
+		return nil, err
+	}
+	http, err := freeAddress()
 	if err != nil {
 		return nil, err
 	}
 	run := filepath.Join(dir, "run")
 	n := &Naru{bin: bin, socket: "unix://" + filepath.Join(run, "naru.sock")}
 	cmd := exec.Command(bin, "server", "--data", filepath.Join(dir, "data"), "--run", run,
-		"--http", "127.0.0.1:0", "--subnet", "10.233.0.0/16")
+		"--http", http, "--subnet", "10.233.0.0/16")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	n.daemon, err = start(ctx, dir, cmd, func() error { return quiet(n.command("apps")) })
 	if err != nil {
 		return nil, err
 	}
 	return n, nil
+}
+
+// freeAddress is a loopback address that nobody listens on.
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
 }
 
 func (n *Naru) command(args ...string) *exec.Cmd {

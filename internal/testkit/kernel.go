@@ -246,15 +246,18 @@ func (d *Daemon) pids() ([]int, error) {
 	return pids, nil
 }
 
-// started tells the daemon's processes by the marker in their environment, or by their cgroup. Zombies are gone as far
-// as naru can do anything about it: their parent may be the test's.
+// started tells the daemon's processes by the marker in their environment, by its run folder among their arguments, or
+// by their cgroup. Zombies are gone as far as naru can do anything about it: their parent may be the test's.
 func (d *Daemon) started(pid int) bool {
 	dir := fmt.Sprintf("/proc/%d/", pid)
 	if stat, err := os.ReadFile(dir + "stat"); err != nil || bytes.Contains(stat, []byte(") Z ")) {
 		return false
 	}
-	if environ, err := os.ReadFile(dir + "environ"); err == nil && slices.Contains(strings.Split(string(environ), "\x00"), d.marker()) {
-		return true
+	for file, word := range map[string]string{"environ": d.marker(), "cmdline": d.Run} {
+		words, err := os.ReadFile(dir + file)
+		if err == nil && slices.Contains(strings.Split(string(words), "\x00"), word) {
+			return true
+		}
 	}
 	groups, err := os.Open(dir + "cgroup")
 	if err != nil {

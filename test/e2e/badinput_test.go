@@ -27,7 +27,7 @@ func TestBadInputSaysWhatIsWrongAndChangesNothing(t *testing.T) {
 		says []string
 	}{
 		{"broken YAML is told with its place",
-			files{"compose.yaml": "name: hello\nservices:\n  web: [1, 2\n"}, []string{"compose.yaml:3:"}},
+			files{"compose.yaml": "name: hello\nservices:\n  web: [1, 2\n"}, []string{"compose.yaml:4:"}},
 		{"an unknown key is told with its place and the key that was meant",
 			files{"compose.yaml": strings.Replace(good, "command:", "comand:", 1)}, []string{"compose.yaml:9:5", "comand", `"command"`}},
 		{"an unknown key of x-naru too",
@@ -116,7 +116,7 @@ func TestNoRootSaysWhatNeedsIt(t *testing.T) {
 	if err := os.Chmod(dir, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), program, "server", "--data", dir+"/data", "--run", dir+"/run", "--http", "127.0.0.1:0")
+	cmd := exec.CommandContext(t.Context(), program, "server", "--data", dir+"/data", "--run", dir+"/run", "--http", fmt.Sprintf("127.0.0.1:%d", testkit.FreePort(t)))
 	cmd.WaitDelay = time.Second
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	out, err := cmd.CombinedOutput()
