@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	"naru/naru"
@@ -32,10 +33,10 @@ type Rollouts interface {
 func (d *Delivery) ChangeConfig(ctx context.Context, ae naru.AppEnv, set map[string]string, unset []string, detach bool, emit func(Event)) error {
 	release, rolling, err := d.Releases.ChangeConfig(ctx, ae, set, unset)
 	if err != nil {
-		return fmt.Errorf("change the config of %s: %w", ae, err)
+		return err
 	}
 	if release.Number == 0 { // nothing was deployed yet: the config waits for the first release
-		emit(Event{Done: &Result{}})
+		emit(Event{Done: &Result{Change: ChangeConfig}})
 		return nil
 	}
 	return d.finish(ctx, release, rolling, detach, emit)
@@ -45,16 +46,7 @@ func (d *Delivery) ChangeConfig(ctx context.Context, ae naru.AppEnv, set map[str
 func (d *Delivery) Rollback(ctx context.Context, ae naru.AppEnv, to naru.ReleaseNumber, detach bool, emit func(Event)) error {
 	release, rolling, err := d.Releases.Rollback(ctx, ae, to)
 	if err != nil {
-		return fmt.Errorf("roll %s back: %w", ae, err)
-	}
-	return d.finish(ctx, release, rolling, detach, emit)
-}
-
-// Scale changes how many instances services have.
-func (d *Delivery) Scale(ctx context.Context, ae naru.AppEnv, instances map[naru.ServiceName]int, detach bool, emit func(Event)) error {
-	release, rolling, err := d.Releases.Scale(ctx, ae, instances)
-	if err != nil {
-		return fmt.Errorf("scale %s: %w", ae, err)
+		return err
 	}
 	return d.finish(ctx, release, rolling, detach, emit)
 }
@@ -70,10 +62,10 @@ func (d *Delivery) Down(ctx context.Context, ae naru.AppEnv, volumes, detach boo
 		return naru.Errorf(naru.InvalidArgument, "volumes can only be removed when nothing uses them any more: wait for it")
 	}
 	if err := d.Releases.Down(ctx, ae); err != nil {
-		return fmt.Errorf("take %s down: %w", ae, err)
+		return err
 	}
 	if detach {
-		emit(Event{Done: &Result{Detached: true}})
+		emit(Event{Done: &Result{Change: ChangeDown, Detached: true}})
 		return nil
 	}
 	if err := d.follow(ctx, ae, emit); err != nil {
@@ -84,7 +76,7 @@ func (d *Delivery) Down(ctx context.Context, ae naru.AppEnv, volumes, detach boo
 			return fmt.Errorf("%s is down, but remove its volumes: %w", ae, err)
 		}
 	}
-	emit(Event{Done: &Result{}})
+	emit(Event{Done: &Result{Change: ChangeDown}})
 	return nil
 }
 
@@ -116,14 +108,18 @@ func (d *Delivery) Follow(ctx context.Context, ae naru.AppEnv, emit func(Event))
 	if err != nil {
 		return err
 	}
-	emit(Event{Done: &Result{Release: last.To}})
+	result := Result{Change: ChangeRelease, Release: last.To}
+	if last.To == 0 {
+		result.Change = ChangeDown
+	}
+	emit(Event{Done: &result})
 	return nil
 }
 
 // finish tells about the release and follows its rollout to the end.
 func (d *Delivery) finish(ctx context.Context, r naru.Release, rolling, detach bool, emit func(Event)) error {
 	emit(Event{Release: &ReleaseMinted{Number: r.Number, Reason: r.Reason, Rolling: rolling}})
-	result := Result{Release: r.Number, Unchanged: !rolling, Detached: detach, URLs: d.URLs(r)}
+	result := Result{Change: ChangeRelease, Release: r.Number, Unchanged: !rolling, Detached: detach, URLs: d.URLs(r)}
 	if rolling && !detach {
 		if err := d.follow(ctx, r.AppEnv, emit); err != nil {
 			return err
@@ -141,7 +137,7 @@ func (d *Delivery) follow(ctx context.Context, ae naru.AppEnv, emit func(Event))
 	}
 	switch end.State {
 	case naru.RolloutFailed:
-		return naru.Errorf(naru.Failed, "%s of %s failed%s: %s", describe(end.To), ae, stillServing(end), end.Reason)
+		return naru.Errorf(naru.Failed, "%s of %s failed%s: %s%s", describe(end.To), ae, stillServing(end), end.Reason, lastWords(end.LogLines))
 	case naru.RolloutSuperseded:
 		return naru.Errorf(naru.FailedPrecondition, "%s of %s was overtaken by a newer change: %s", describe(end.To), ae, end.Reason)
 	}
@@ -160,6 +156,14 @@ func stillServing(r naru.Rollout) string {
 		return ""
 	}
 	return fmt.Sprintf(" and %s keeps serving", r.From)
+}
+
+// lastWords is the last output of what failed, as a part of an error.
+func lastWords(lines []string) string {
+	if len(lines) == 0 {
+		return ""
+	}
+	return "\nIts last output:\n  " + strings.Join(lines, "\n  ")
 }
 
 // oneAtATime lets several builds report to a function that expects one caller.

@@ -13,7 +13,8 @@ type Event struct {
 	Image   *ImageChosen   `json:"image,omitempty"`
 	Release *ReleaseMinted `json:"release,omitempty"`
 	Rollout *naru.Rollout  `json:"rollout,omitempty"` // each time its state or step changed
-	Done    *Result        `json:"done,omitempty"`    // the last event of a change that succeeded
+	Scaled  *Scaled        `json:"scaled,omitempty"`
+	Done    *Result        `json:"done,omitempty"` // the last event of a change that succeeded
 }
 
 // BuildProgress tells of one step of a build.
@@ -52,8 +53,27 @@ type ReleaseMinted struct {
 	Rolling bool               `json:"rolling"` // false: it serves already
 }
 
+// Scaled tells how far a service is on its way to a number of instances.
+type Scaled struct {
+	Service naru.ServiceName `json:"service"`
+	Ready   int              `json:"ready"`
+	Wanted  int              `json:"wanted"`
+}
+
+// Change is what a request changed.
+type Change string
+
+// The changes.
+const (
+	ChangeRelease Change = "release" // another release serves
+	ChangeScale   Change = "scale"
+	ChangeConfig  Change = "config" // of an app that is not up: it waits for the next release
+	ChangeDown    Change = "down"
+)
+
 // Result is how a change ended.
 type Result struct {
+	Change    Change             `json:"change"`
 	Release   naru.ReleaseNumber `json:"release"`
 	Unchanged bool               `json:"unchanged,omitempty"` // there was nothing to do
 	Detached  bool               `json:"detached,omitempty"`  // the rollout goes on without the caller

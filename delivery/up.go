@@ -32,6 +32,7 @@ type Delivery struct {
 	Releases Releases
 	Rollouts Rollouts
 	Volumes  Volumes
+	Target   Target
 	URLs     func(naru.Release) []string // where a release's routes answer
 }
 
@@ -60,7 +61,7 @@ func (d *Delivery) Up(ctx context.Context, up Up, emit func(Event)) error {
 	}
 	release, rolling, err := d.Releases.Mint(ctx, up.AppEnv, services, up.Reason)
 	if err != nil {
-		return fmt.Errorf("mint a release of %s: %w", up.AppEnv, err)
+		return err
 	}
 	return d.finish(ctx, release, rolling, up.Detach, emit)
 }
@@ -108,7 +109,7 @@ func (d *Delivery) image(ctx context.Context, up Up, alike []int, emit func(Even
 		emit(Event{Build: &p})
 	})
 	if err != nil {
-		return "", fmt.Errorf("build service %s: %w", first.Name, err)
+		return "", err
 	}
 	return digest, nil
 }

@@ -126,7 +126,7 @@ func (c *cli) containerExecCommand() *cobra.Command {
 	cmd.Flags().StringArrayVarP(&q.Env, "env", "e", nil, "more environment: `NAME=VALUE`")
 	interactive := cmd.Flags().BoolP("interactive", "i", false, "with our standard input")
 	cmd.RunE = c.runProcess(func(ctx context.Context, args []string) error {
-		q.Command = args[1:]
+		q.Command = commandOf(args[1:])
 		return c.withProcess(ctx, *interactive, q.TTY, func(cl *client.Client, con *console) (int, error) {
 			q.Size = con.size
 			return cl.ExecContainer(ctx, args[0], q, con.Streams)

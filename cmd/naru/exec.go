@@ -26,13 +26,21 @@ func (c *cli) execCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		q.Service, q.Command = naru.ServiceName(args[0]), args[1:]
+		q.Service, q.Command = naru.ServiceName(args[0]), commandOf(args[1:])
 		return c.withProcess(ctx, true, q.TTY, func(cl *client.Client, con *console) (int, error) {
 			q.Size = con.size
 			return cl.Exec(ctx, ae, q, con.Streams)
 		})
 	})
 	return cmd
+}
+
+// commandOf is the command that stands after a name, with or without the -- that may set it apart.
+func commandOf(args []string) []string {
+	if len(args) > 0 && args[0] == "--" {
+		return args[1:]
+	}
+	return args
 }
 
 // execFlags are those of both execs.

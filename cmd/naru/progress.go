@@ -83,6 +83,8 @@ func (p *progress) show(e delivery.Event) {
 		p.line(fmt.Sprintf("release  %s (%s)", e.Release.Number, e.Release.Reason), plain)
 	case e.Rollout != nil:
 		p.showRollout(*e.Rollout)
+	case e.Scaled != nil:
+		p.line(fmt.Sprintf("scale    %s %d of %d ready", e.Scaled.Service, e.Scaled.Ready, e.Scaled.Wanted), plain)
 	case e.Done != nil:
 		p.line(doneText(p.ae, *e.Done), bold)
 	}
@@ -106,23 +108,30 @@ func rolloutText(r naru.Rollout) string {
 }
 
 func doneText(ae naru.AppEnv, r delivery.Result) string {
-	var s string
+	return strings.Join(append([]string{ae.String() + ": " + outcome(r)}, r.URLs...), "\n")
+}
+
+// outcome is how a change ended, in words.
+func outcome(r delivery.Result) string {
 	switch {
+	case r.Change == delivery.ChangeConfig:
+		return "config is kept for the next release"
+	case r.Change == delivery.ChangeDown && r.Detached:
+		return "is going down"
+	case r.Change == delivery.ChangeDown:
+		return "is down"
+	case r.Change == delivery.ChangeScale && r.Unchanged:
+		return "nothing to do, it is scaled so already"
+	case r.Change == delivery.ChangeScale && r.Detached:
+		return "is scaling"
+	case r.Change == delivery.ChangeScale:
+		return "scaled"
 	case r.Unchanged:
-		s = fmt.Sprintf("%s: nothing to do, %s is up to date", ae, r.Release)
-	case r.Release == 0 && r.Detached:
-		s = fmt.Sprintf("%s is going down", ae)
-	case r.Release == 0:
-		s = fmt.Sprintf("%s: done", ae)
+		return fmt.Sprintf("nothing to do, %s is up to date", r.Release)
 	case r.Detached:
-		s = fmt.Sprintf("%s: %s is rolling out", ae, r.Release)
-	default:
-		s = fmt.Sprintf("%s: %s is up", ae, r.Release)
+		return fmt.Sprintf("%s is rolling out", r.Release)
 	}
-	if len(r.URLs) > 0 {
-		s += "\n" + strings.Join(r.URLs, "\n")
-	}
-	return s
+	return fmt.Sprintf("%s is up", r.Release)
 }
 
 // build tells of a step of a build. The caller holds p.mu.
@@ -131,7 +140,7 @@ func (p *progress) build(b delivery.BuildProgress) {
 	if p.ended[key] {
 		return
 	}
-	s := p.stepOf(key, "build    "+service+" "+b.Name)
+	s, began := p.stepOf(key, "build    "+service+" "+b.Name)
 	switch b.State {
 	case delivery.StepCached:
 		p.end(s, "cached", dim)
@@ -140,7 +149,7 @@ func (p *progress) build(b delivery.BuildProgress) {
 	case delivery.StepFailed:
 		p.end(s, "failed", red)
 	case delivery.StepStarted:
-		if p.width == 0 {
+		if p.width == 0 && began {
 			p.line(s.label, plain)
 		}
 	}
@@ -159,15 +168,15 @@ func stepKey(b delivery.BuildProgress) (key, services string) {
 }
 
 // stepOf finds the running step with the key, or begins it.
-func (p *progress) stepOf(key, label string) *step {
+func (p *progress) stepOf(key, label string) (s *step, began bool) {
 	for _, s := range p.running {
 		if s.key == key {
-			return s
+			return s, false
 		}
 	}
-	s := &step{key: key, label: label, since: p.now()}
+	s = &step{key: key, label: label, since: p.now()}
 	p.running = append(p.running, s)
-	return s
+	return s, true
 }
 
 func (p *progress) end(s *step, how string, c colour) {

@@ -107,6 +107,7 @@ func story() []delivery.Event {
 	return []delivery.Event{
 		build(delivery.BuildProgress{Step: "a", Name: "[1/3] FROM golang", State: delivery.StepCached}),
 		build(delivery.BuildProgress{Step: "b", Name: "[2/3] RUN go build", State: delivery.StepStarted}),
+		build(delivery.BuildProgress{Step: "b", Name: "[2/3] RUN go build", State: delivery.StepStarted}),
 		build(delivery.BuildProgress{Step: "b", Output: []byte("one\ntw")}),
 		build(delivery.BuildProgress{Step: "b", Output: []byte("o\n")}),
 		build(delivery.BuildProgress{Step: "b", Output: []byte("50%\r100%")}),
@@ -140,7 +141,13 @@ func TestProgress(t *testing.T) {
 
 func TestEndsOfAChange(t *testing.T) {
 	var b bytes.Buffer
-	for _, r := range []delivery.Result{{Release: 3, Unchanged: true, URLs: []string{"http://guestbook.localhost"}}, {Release: 3, Detached: true}, {}, {Detached: true}} {
+	for _, r := range []delivery.Result{
+		{Change: delivery.ChangeRelease, Release: 3, Unchanged: true, URLs: []string{"http://guestbook.localhost"}},
+		{Change: delivery.ChangeRelease, Release: 3, Detached: true},
+		{Change: delivery.ChangeRelease, Release: 3},
+		{Change: delivery.ChangeScale}, {Change: delivery.ChangeScale, Unchanged: true}, {Change: delivery.ChangeScale, Detached: true},
+		{Change: delivery.ChangeDown}, {Change: delivery.ChangeDown, Detached: true}, {Change: delivery.ChangeConfig},
+	} {
 		b.WriteString(doneText(guestbook, r) + "\n")
 	}
 	golden(t, "done.txt", b.Bytes())

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -50,7 +51,7 @@ func (c *cli) showRollout(s api.RolloutStatus) error {
 		return err
 	}
 	if s.Reason != "" {
-		if err := c.printf("%s\n", s.Reason); err != nil {
+		if err := c.printf("%s\n", strings.Join(append([]string{s.Reason}, s.LogLines...), "\n  ")); err != nil {
 			return err
 		}
 	}

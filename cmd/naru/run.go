@@ -26,7 +26,7 @@ func (c *cli) runCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		q.Service, q.Command = naru.ServiceName(args[0]), args[1:]
+		q.Service, q.Command = naru.ServiceName(args[0]), commandOf(args[1:])
 		return c.withProcess(ctx, true, q.TTY, func(cl *client.Client, con *console) (int, error) {
 			q.Size = con.size
 			return cl.Run(ctx, ae, q, con.Streams)

@@ -115,7 +115,7 @@ func (d *daemon) apiServer(ctx context.Context) *server.Server {
 		Version: programVersion(),
 		Delivery: &delivery.Delivery{
 			Builder: builds{d.builder}, Images: resolve{d.images}, Releases: d.releases, Rollouts: d.rollouts,
-			Volumes: d.machine, URLs: d.urls,
+			Volumes: d.machine, Target: d.machine, URLs: d.urls,
 		},
 		Apps: apps, Instances: apps, Logs: containerLogs{d.engine},
 		Processes:  processes{engine: d.engine, machine: d.machine, rollouts: d.rollouts},
