@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"path/filepath"
 
-	"github.com/containerd/containerd/v2/core/diff/apply"
 	"github.com/containerd/containerd/v2/plugins/diff/walking"
 	"github.com/containerd/platforms"
 	"github.com/moby/buildkit/cache/metadata"
@@ -80,9 +79,9 @@ func (b *Builder) newWorker(ctx context.Context) (*worker, error) {
 		Root:           b.cfg.Dir,
 		Platforms:      []ocispec.Platform{platforms.Normalize(platforms.DefaultSpec())},
 		Executor:       &executor{steps: b.cfg.Steps, mounts: filepath.Join(b.cfg.Dir, "mounts")},
-		Snapshotter:    ctdsnapshot.NewSnapshotter(image.SnapshotterName, images.Snapshotter(), image.Namespace, nil),
+		Snapshotter:    snapshotter{ctdsnapshot.NewSnapshotter(image.SnapshotterName, images.Snapshotter(), image.Namespace, nil)},
 		ContentStore:   blobs,
-		Applier:        apply.NewFileSystemApplier(blobs),
+		Applier:        images.Applier(),
 		Differ:         walking.NewWalkingDiff(blobs),
 		ImageStore:     images.Images(),
 		RegistryHosts:  images.RegistryHosts(),

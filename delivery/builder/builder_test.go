@@ -86,6 +86,19 @@ func (w *world) countSnapshots(t *testing.T) int {
 	return len(entries)
 }
 
+// TestStepsGetLayers checks that a step gets the layers of its root file system, not a mount that BuildKit made of them.
+func TestStepsGetLayers(t *testing.T) {
+	w := newWorld(t)
+	w.busybox(t)
+	w.write(t, "Dockerfile", "FROM busybox\nRUN echo 1 >/a\nRUN echo 2 >/b\n")
+	w.mustBuild(t, request("web", naru.BuildSpec{}))
+	for i, s := range w.runner.ran() {
+		if len(s.Rootfs.Lower) != i+1 || s.Rootfs.Upper == "" || s.Rootfs.Work == "" {
+			t.Errorf("step %d has %+v, want %d layers", i+1, s.Rootfs, i+1)
+		}
+	}
+}
+
 func TestImageFromScratch(t *testing.T) {
 	w := newWorld(t)
 	w.write(t, "Dockerfile", "FROM scratch\nCOPY hello /\n")
@@ -156,7 +169,7 @@ RUN --mount=type=bind,target=/src [ -e /src/data/x ]
 func TestReplacedFolderHidesTheOld(t *testing.T) {
 	w := newWorld(t)
 	w.busybox(t)
-	w.write(t, "Dockerfile", "FROM busybox\nRUN mkdir /d && echo old >/d/old\nRUN rm -r /d && mkdir /d && echo new >/d/new\nRUN ls /d >/list\n")
+	w.write(t, "Dockerfile", "FROM busybox\nRUN mkdir /d && echo old >/d/old\nRUN rm -r /d && mkdir /d && echo new >/d/new\nRUN ls /d >/list\nFROM busybox\nCOPY --from=0 / /\n")
 	d := w.mustBuild(t, request("web", naru.BuildSpec{}))
 	if got := w.read(t, d, "list"); got != "new\n" {
 		t.Errorf("the folder holds %q", got)

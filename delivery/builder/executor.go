@@ -83,19 +83,24 @@ func (e *executor) prepare(ctx context.Context, id string, root buildkit.Mount, 
 
 // rootfsOf reads the step's root file system as parts of an overlay: the runner mounts it, not BuildKit.
 func rootfsOf(ctx context.Context, root buildkit.Mount, undo *undoList) (image.Rootfs, error) {
-	mounts, err := resolve(ctx, root.Src, false, undo)
+	ref, err := root.Src.Mount(ctx, false)
 	if err != nil {
 		return image.Rootfs{}, fmt.Errorf("find root file system: %w", err)
+	}
+	mounts, err := mountsOf(unshared(ref), undo)
+	if err != nil {
+		return image.Rootfs{}, fmt.Errorf("find root file system: %w", err)
+	}
+	if len(mounts) == 1 {
+		if mounts[0], err = unmounted(mounts[0]); err != nil {
+			return image.Rootfs{}, err
+		}
 	}
 	return image.ParseOverlay(mounts)
 }
 
-// resolve asks BuildKit for the mounts of something mountable and leaves their release in undo.
-func resolve(ctx context.Context, src buildkit.Mountable, readonly bool, undo *undoList) ([]mount.Mount, error) {
-	ref, err := src.Mount(ctx, readonly)
-	if err != nil {
-		return nil, err
-	}
+// mountsOf asks BuildKit for the mounts of something mountable and leaves their release in undo.
+func mountsOf(ref buildkit.MountableRef, undo *undoList) ([]mount.Mount, error) {
 	mounts, release, err := ref.Mount()
 	if err != nil {
 		return nil, err

@@ -49,8 +49,7 @@ func (c *chrootRunner) RunStep(ctx context.Context, s Step) (status int, err err
 		if root, err = os.MkdirTemp(c.dir, "root"); err != nil {
 			return 0, err
 		}
-		opts := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s,volatile", strings.Join(s.Rootfs.Lower, ":"), s.Rootfs.Upper, s.Rootfs.Work)
-		opts = strings.TrimSuffix(opts, ",volatile")
+		opts := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s,"+image.MountOption, strings.Join(s.Rootfs.Lower, ":"), s.Rootfs.Upper, s.Rootfs.Work)
 		if err := unix.Mount("overlay", root, "overlay", 0, opts); err != nil {
 			return 0, fmt.Errorf("mount overlay %s: %w", opts, err)
 		}

@@ -51,7 +51,11 @@ func (e *executor) bindAll(ctx context.Context, mounts []buildkit.Mount, undo *u
 }
 
 func (e *executor) bind(ctx context.Context, m buildkit.Mount, undo *undoList) (specs.Mount, error) {
-	mounts, err := resolve(ctx, m.Src, m.Readonly, undo)
+	ref, err := m.Src.Mount(ctx, m.Readonly)
+	if err != nil {
+		return specs.Mount{}, err
+	}
+	mounts, err := mountsOf(ref, undo)
 	if err != nil {
 		return specs.Mount{}, err
 	}
@@ -151,7 +155,7 @@ func (e *executor) withView(rootfs image.Rootfs, fn func(dir string) error) erro
 	undo := &undoList{}
 	defer undo.run()
 	lower := strings.Join(append([]string{rootfs.Upper}, rootfs.Lower...), ":")
-	dir, err := e.mountTemporarily(mount.Mount{Type: "overlay", Source: "overlay", Options: []string{"ro", "lowerdir=" + lower}}, undo)
+	dir, err := e.mountTemporarily(mount.Mount{Type: "overlay", Source: "overlay", Options: []string{"ro", image.MountOption, "lowerdir=" + lower}}, undo)
 	if err != nil {
 		return fmt.Errorf("look into root file system: %w", err)
 	}

@@ -25,7 +25,9 @@ type Step struct {
 	Rootfs   image.Rootfs
 	ReadOnly bool // the root file system
 
-	Mounts   []specs.Mount  // binds of host folders and files, and tmpfs; beyond what every sandbox has
+	// Mounts are binds of host folders and files, and tmpfs; beyond what every sandbox has. The source of a bind may itself be
+	// a mounted overlay (files of another stage), which the kernel does not idmap.
+	Mounts []specs.Mount
 	Process  *specs.Process // Args, Env, Cwd, User and Rlimits are set, the rest is the runner's
 	Hostname string         // may be empty
 	Hosts    []Host         // more lines for /etc/hosts

@@ -365,6 +365,34 @@ func mountAndWrite(t *testing.T, fs Rootfs) {
 	}
 }
 
+// TestOpaqueFolders has an upper layer that replaces a folder of the lower one, and looks at it by both kinds of overlay.
+func TestOpaqueFolders(t *testing.T) {
+	s := open(t)
+	lower := tarOf(t, file{"d/", ""}, file{"d/old", "x"}, file{"e", "x"})
+	upper := tarOf(t, file{"d/", ""}, file{"d/.wh..wh..opq", ""}, file{"d/new", "x"}, file{".wh.e", ""})
+	img := mustImport(t, s, imageOf(here, lower, upper).ociLayout(t), "")
+	root, err := s.Prepare(t.Context(), "c1", img.Digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, options := range []string{"lowerdir=", MountOption + ",lowerdir="} {
+		dir := t.TempDir()
+		if err := unix.Mount("overlay", dir, "overlay", unix.MS_RDONLY, options+strings.Join(root.Lower, ":")); err != nil {
+			t.Fatal(err)
+		}
+		entries, err := os.ReadDir(filepath.Join(dir, "d"))
+		if err != nil || len(entries) != 1 || entries[0].Name() != "new" {
+			t.Errorf("with %s the folder holds %v (%v), want only new", options, entries, err)
+		}
+		if _, err := os.Stat(filepath.Join(dir, "e")); !os.IsNotExist(err) {
+			t.Errorf("with %s the removed file is there: %v", options, err)
+		}
+		if err := unix.Unmount(dir, 0); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestImageWithoutLayers(t *testing.T) {
 	s := open(t)
 	img := mustImport(t, s, imageOf(here).ociLayout(t), "empty")

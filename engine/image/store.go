@@ -89,12 +89,15 @@ func openBolt(path string) (*bbolt.DB, error) {
 }
 
 func build(ctx context.Context, dir string, bolt *bbolt.DB) (*Store, error) {
+	if err := os.MkdirAll(filepath.Join(dir, "content", "blobs"), 0o755); err != nil { // or a first collection fails on it
+		return nil, fmt.Errorf("make content folder: %w", err)
+	}
 	blobs, err := local.NewStore(filepath.Join(dir, "content"))
 	if err != nil {
 		return nil, fmt.Errorf("open content: %w", err)
 	}
 	// Removal is asynchronous so that deleting a big tree happens in Collect, outside of database transactions.
-	layers, err := overlay.NewSnapshotter(filepath.Join(dir, "snapshots"), overlay.AsynchronousRemove)
+	layers, err := overlay.NewSnapshotter(filepath.Join(dir, "snapshots"), overlay.AsynchronousRemove, overlay.WithMountOptions([]string{MountOption}))
 	if err != nil {
 		return nil, fmt.Errorf("open snapshots: %w", err)
 	}
@@ -110,7 +113,7 @@ func build(ctx context.Context, dir string, bolt *bbolt.DB) (*Store, error) {
 		images:    metadata.NewImageStore(db),
 		hosts:     registryHosts(),
 	}
-	s.applier = apply.NewFileSystemApplier(s.content)
+	s.applier = markingApplier{apply.NewFileSystemApplier(s.content)}
 	return s, nil
 }
 
