@@ -1,6 +1,7 @@
 package keeper_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -305,6 +307,27 @@ func TestKeeperThatCannotStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := connect(t.Context(), dir); err == nil || !strings.Contains(err.Error(), syscall.EISDIR.Error()) {
+		t.Error(err)
+	}
+}
+
+// TestKeeperWithoutItsSocket: one that nobody can reach holds the folder. There is no second one beside it.
+func TestKeeperWithoutItsSocket(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("a keeper runs as root")
+	}
+	dir := t.TempDir()
+	lock, err := os.Create(dir + "/keeper.pid")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := connect(ctx, dir); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "holds "+dir) {
 		t.Error(err)
 	}
 }

@@ -71,7 +71,11 @@ func runStarter(ctx context.Context, exe *os.File, dir, build string) error {
 	cmd.Args = []string{"naru-keeper", "start", dir, build}
 	cmd.Env = []string{}
 	cmd.Stderr = &stderr
-	if err := cmd.Run(); err != nil {
+	err := cmd.Run()
+	if err != nil && ctx.Err() != nil {
+		return fmt.Errorf("%w, while a keeper that has no socket (any more) holds %s/keeper.pid", ctx.Err(), dir)
+	}
+	if err != nil {
 		return fmt.Errorf("%w: %s", err, bytes.TrimSpace(stderr.Bytes()))
 	}
 	return nil

@@ -167,6 +167,7 @@ func launch(dir, build string, lock, listener *os.File) error {
 func serve(dir, build string) error {
 	unix.CloseOnExec(lockFD)
 	unix.CloseOnExec(listenFD)
+	unix.Umask(0o022) // what a process expects that does not set its own, whatever the daemon's was
 	if err := os.WriteFile("/proc/self/comm", []byte("naru-keeper"), 0); err != nil {
 		logf("name the process: %v", err) // ps shows another name, no more
 	}
