@@ -24,7 +24,7 @@ import (
 // netlink; naru is not asked.
 type Kernel []string
 
-// tag sets the kernel objects of one daemon apart: links are nrTAG…, cgroups and nft tables naru-TAG….
+// tag sets the kernel objects of one daemon apart: bridges are nrTAG…, veths nvTAG…, cgroups and nft tables naru-TAG….
 func (d *Daemon) tag() string {
 	sum := sha256.Sum256([]byte(d.Data))
 	return hex.EncodeToString(sum[:2])
@@ -87,7 +87,7 @@ func (d *Daemon) links() ([]string, error) {
 	}
 	var found []string
 	for _, link := range all {
-		if strings.HasPrefix(link.Name, "nr"+d.tag()) {
+		if strings.HasPrefix(link.Name, "nr"+d.tag()) || strings.HasPrefix(link.Name, "nv"+d.tag()) {
 			found = append(found, "link "+link.Name)
 		}
 	}
