@@ -48,7 +48,7 @@ func serve(ctx context.Context, f serverFlags, log *slog.Logger) (err error) {
 	log.Info("naru is ready", "http", web.Addr().String(), "socket", api.Addr().String(), "data", f.data, "version", programVersion())
 	err = d.run(ctx, api, web)
 	log.Info("naru stops", "containers", len(d.runningContainers(context.WithoutCancel(ctx))))
-	return errors.Join(err, d.leave(context.WithoutCancel(ctx)))
+	return err
 }
 
 // run runs every loop until ctx ends or one of them fails. When it returns, all have.
@@ -122,7 +122,7 @@ func (d *daemon) listenHTTP(ctx context.Context) (net.Listener, error) {
 
 // leave ends the keeper when it has nothing to keep: no container runs, so that no request is lost either.
 func (d *daemon) leave(ctx context.Context) error {
-	if len(d.runningContainers(ctx)) > 0 {
+	if d.engine == nil || len(d.runningContainers(ctx)) > 0 {
 		return nil
 	}
 	names, err := d.keeper.AllKept(ctx)

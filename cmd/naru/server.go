@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/netip"
@@ -9,6 +10,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/containerd/log"
 	"github.com/spf13/cobra"
 
 	"naru/naru"
@@ -44,14 +46,14 @@ func (c *cli) serverCommand() *cobra.Command {
 	fs.StringVar(&f.logFormat, "log-format", "text", "`text` or json")
 	fs.StringVar(&f.logLevel, "log-level", "info", "`level`: debug, info, warn or error")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		log, err := f.check(c.err)
+		logger, err := f.check(c.err)
 		if err != nil {
 			return err
 		}
 		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 		defer stop()
 		defer context.AfterFunc(ctx, stop)() // from then on a signal ends the program at once
-		return serve(ctx, *f, log)
+		return serve(ctx, *f, logger)
 	}
 	return cmd
 }
@@ -65,20 +67,24 @@ func (f *serverFlags) check(logs io.Writer) (*slog.Logger, error) {
 	if _, _, err := parseListen(f.http); err != nil {
 		return nil, err
 	}
-	log, err := newLogger(logs, f.logFormat, f.logLevel)
+	logger, err := newLogger(logs, f.logFormat, f.logLevel)
 	if err != nil {
 		return nil, err
 	}
 	if os.Geteuid() != 0 {
 		return nil, naru.Errorf(naru.PermissionDenied, "naru server needs root, to make namespaces, mounts, cgroups and network devices for containers: start it with sudo")
 	}
-	return log, nil
+	return logger, nil
 }
 
 func newLogger(w io.Writer, format, level string) (*slog.Logger, error) {
 	var l slog.Level
 	if err := l.UnmarshalText([]byte(level)); err != nil {
 		return nil, naru.Errorf(naru.InvalidArgument, "--log-level %q: use debug, info, warn or error", level)
+	}
+	// containerd and BuildKit write to a logger of their own; what they warn of is no news to who runs naru.
+	if err := log.SetLevel("error"); err != nil {
+		return nil, fmt.Errorf("quiet containerd's log: %w", err)
 	}
 	o := &slog.HandlerOptions{Level: l}
 	switch format {

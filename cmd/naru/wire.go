@@ -70,6 +70,9 @@ func (d *daemon) openEngine(ctx context.Context, undo *cleanup.Stack) (err error
 		return err
 	}
 	undo.Add(func() { closing(d.log, "let the keeper go", d.keeper.Close) })
+	undo.Add(func() {
+		closing(d.log, "end the keeper", func() error { return d.leave(context.WithoutCancel(ctx)) })
+	})
 	d.names = dns.New(dns.Config{Upstreams: dns.ResolvConf("/etc/resolv.conf"), Log: d.log})
 	d.engine, err = engine.Open(ctx, engine.Config{
 		Store: d.store, Images: d.images, Keeper: d.keeper, Resolver: &resolver{keeper: d.keeper, server: d.names},
