@@ -46,7 +46,7 @@ func New(ctx context.Context, cfg Config) (*Builder, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make builder folder: %w", err)
 	}
-	if err := clearMounts(filepath.Join(cfg.Dir, "mounts")); err != nil {
+	if err := clearMounts(filepath.Join(cfg.Dir, "mounts"), cfg.Images.Dir()); err != nil {
 		return nil, fmt.Errorf("clear mounts of a dead builder: %w", err)
 	}
 	if err := failAbandoned(ctx, cfg.Store); err != nil {

@@ -204,27 +204,3 @@ func removeStubs(upperDir string, stubs []string) error {
 	}
 	return nil
 }
-
-// clearMounts unmounts and removes what a builder that died left in its mounts folder.
-func clearMounts(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	for _, entry := range entries {
-		name := filepath.Join(dir, entry.Name())
-		for _, target := range []string{filepath.Join(name, "file"), name} {
-			if err := mount.UnmountAll(target, unix.MNT_DETACH); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return fmt.Errorf("unmount %s: %w", target, err)
-			}
-		}
-		_ = os.Remove(filepath.Join(name, "file"))
-		if err := os.Remove(name); err != nil {
-			return err
-		}
-	}
-	return nil
-}

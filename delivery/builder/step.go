@@ -27,7 +27,7 @@ type Step struct {
 
 	// Mounts are binds of host folders and files, and tmpfs; beyond what every sandbox has. The source of a bind may itself be
 	// a mounted overlay (files of another stage), which the kernel does not idmap.
-	Mounts []specs.Mount
+	Mounts   []specs.Mount
 	Process  *specs.Process // Args, Env, Cwd, User and Rlimits are set, the rest is the runner's
 	Hostname string         // may be empty
 	Hosts    []Host         // more lines for /etc/hosts

@@ -26,6 +26,7 @@ import (
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/containerd/v2/plugins/content/local"
 	"github.com/containerd/containerd/v2/plugins/snapshots/overlay"
+	"github.com/containerd/errdefs"
 	"go.etcd.io/bbolt"
 
 	"naru/naru"
@@ -42,6 +43,7 @@ const lockTimeout = 2 * time.Second
 
 // Store is the open image store. One process at a time has it open.
 type Store struct {
+	dir       string
 	bolt      *bbolt.DB
 	db        *metadata.DB
 	content   content.Store
@@ -101,12 +103,15 @@ func build(ctx context.Context, dir string, bolt *bbolt.DB) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open snapshots: %w", err)
 	}
+	if err := removeHalfMade(ctx, layers, filepath.Join(dir, "snapshots", "snapshots")); err != nil {
+		return nil, errors.Join(fmt.Errorf("remove half-made snapshots: %w", err), layers.Close())
+	}
 	db := metadata.NewDB(bolt, blobs, map[string]snapshots.Snapshotter{SnapshotterName: layers})
 	if err := db.Init(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("prepare metadata: %w", err), layers.Close())
 	}
 	s := &Store{
-		bolt: bolt, db: db,
+		dir: dir, bolt: bolt, db: db,
 		content:   db.ContentStore(),
 		snapshots: db.Snapshotter(SnapshotterName),
 		leases:    metadata.NewLeaseManager(db),
@@ -117,10 +122,32 @@ func build(ctx context.Context, dir string, bolt *bbolt.DB) (*Store, error) {
 	return s, nil
 }
 
+// removeHalfMade removes the folders of snapshots that the database does not know. A process that was killed leaves such
+// a folder, and the database gives its number out again.
+func removeHalfMade(ctx context.Context, layers snapshots.Snapshotter, dir string) error {
+	err := layers.(snapshots.Cleaner).Cleanup(ctx)
+	if !errdefs.IsNotFound(err) {
+		return err
+	}
+	entries, err := os.ReadDir(dir) // the database does not know any
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Close closes the store; nothing may use it after.
 func (s *Store) Close() error {
 	return errors.Join(s.snapshots.Close(), s.bolt.Close())
 }
+
+// Dir is the folder that everything lies in.
+func (s *Store) Dir() string { return s.dir }
 
 // Content is the content store; its callers say the namespace in their ctx.
 func (s *Store) Content() content.Store { return s.content }
