@@ -25,6 +25,7 @@ const cgroupMount = "/sys/fs/cgroup"
 type cgroup struct {
 	path    string
 	manager cgroups.Manager
+	limits  *cgroups.Resources
 	devices []specs.LinuxDeviceCgroup
 	open    []*os.File // what join opened
 }
@@ -37,11 +38,12 @@ func newCgroup(path string, l *specs.Linux) (*cgroup, error) {
 	if l != nil {
 		res = l.Resources
 	}
-	m, err := cgroupManager(path, cgroupResources(res))
+	limits := cgroupResources(res)
+	m, err := cgroupManager(path, limits)
 	if err != nil {
 		return nil, err
 	}
-	g := &cgroup{path: path, manager: m}
+	g := &cgroup{path: path, manager: m, limits: limits}
 	if res != nil {
 		g.devices = res.Devices
 	}
@@ -96,13 +98,13 @@ func (g *cgroup) create() (err error) {
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, g.manager.Destroy())
+			err = errors.Join(err, g.removeDirs())
 		}
 	}()
 	if err := g.manager.Apply(-1); err != nil {
 		return fmt.Errorf("create cgroup %s: %w", g.path, err)
 	}
-	if err := g.manager.Set(nil); err != nil {
+	if err := g.manager.Set(g.limits); err != nil {
 		return fmt.Errorf("limit cgroup %s: %w", g.path, err)
 	}
 	if err := g.limitDevices(); err != nil {
@@ -146,8 +148,12 @@ func RemoveCgroup(ctx context.Context, path string) error {
 	return g.clear(ctx)
 }
 
-// removeWait is how long a killed process may take to leave its cgroup's folder, after its end was seen.
+// removeWait bounds how long killed processes may take to end.
 const removeWait = 5 * time.Second
+
+// removeRetry is the pause before looking again at a group that is busy though its processes have ended: the kernel
+// lets go of it a moment later, and tells nobody.
+const removeRetry = time.Millisecond
 
 func (g *cgroup) clear(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, removeWait)
@@ -157,11 +163,13 @@ func (g *cgroup) clear(ctx context.Context) error {
 		if err == nil {
 			return nil
 		}
-		if ctx.Err() != nil {
-			return fmt.Errorf("remove cgroup %s: %w", g.path, err)
-		}
 		if err := g.killAll(ctx); err != nil {
 			return fmt.Errorf("kill cgroup %s: %w", g.path, err)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("remove cgroup %s: %w", g.path, err)
+		case <-time.After(removeRetry):
 		}
 	}
 }
@@ -169,9 +177,32 @@ func (g *cgroup) clear(ctx context.Context) error {
 func (g *cgroup) removeDirs() error {
 	var errs []error
 	for _, dir := range g.dirs() {
-		errs = append(errs, cgroups.RemovePath(dir))
+		errs = append(errs, removeGroupDir(dir))
 	}
 	return errors.Join(errs...)
+}
+
+// removeGroupDir removes a folder of cgroupfs and the groups that the container made below; their files go along.
+func removeGroupDir(dir string) error {
+	err := unix.Rmdir(dir)
+	if err == nil || errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	entries, readErr := os.ReadDir(dir)
+	if readErr != nil {
+		return readErr
+	}
+	for _, e := range entries {
+		if e.IsDir() {
+			if err := removeGroupDir(filepath.Join(dir, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	if err := unix.Rmdir(dir); err != nil && !errors.Is(err, unix.ENOENT) {
+		return &os.PathError{Op: "rmdir", Path: dir, Err: err}
+	}
+	return nil
 }
 
 // killAll kills every process in the group and waits for their ends. Forks are stopped first where that can be said
@@ -250,11 +281,12 @@ func Freeze(path string, frozen bool) error {
 // Update changes the limits of a running container's cgroup; fields that are nil stay as they are. Devices cannot
 // change.
 func Update(path string, res *specs.LinuxResources) error {
-	m, err := cgroupManager(path, cgroupResources(res))
+	limits := cgroupResources(res)
+	m, err := cgroupManager(path, limits)
 	if err != nil {
 		return err
 	}
-	if err := m.Set(nil); err != nil {
+	if err := m.Set(limits); err != nil {
 		return fmt.Errorf("limit cgroup %s: %w", path, err)
 	}
 	return nil

@@ -1,7 +1,6 @@
 package sandbox_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -42,7 +41,7 @@ func newLab(t *testing.T) *lab {
 	if err != nil {
 		t.Skip("needs busybox-static at /bin/busybox:", err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // t's own ends before the cleanups that need one
 	t.Cleanup(cancel)
 	l := &lab{T: t, ctx: ctx, local: &sandbox.Local{Exe: initBinary(t)}, layer: filepath.Join(t.TempDir(), "layer")}
 	for _, dir := range []string{"bin", "etc", "tmp", "data"} {
@@ -89,7 +88,11 @@ func residue(t *testing.T) string {
 	t.Helper()
 	var b strings.Builder
 	mounts, _ := os.ReadFile("/proc/self/mountinfo")
-	fmt.Fprintf(&b, "mounts %d\n", bytes.Count(mounts, []byte("\n")))
+	for line := range strings.Lines(string(mounts)) {
+		if strings.Contains(line, "/Test") { // tests' temporary folders
+			b.WriteString(line)
+		}
+	}
 	groups, _ := filepath.Glob("/sys/fs/cgroup/*" + group() + "/*")
 	for _, g := range groups {
 		if st, err := os.Stat(g); err == nil && st.IsDir() {
@@ -170,16 +173,19 @@ func (r *running) wait() (string, sandbox.Exit) {
 }
 
 func (r *running) end() {
+	if r.PID != 0 && r.lab.Failed() {
+		sandbox.Freeze(r.cfg.CgroupPath, false)
+	}
 	if r.PID != 0 {
 		sandbox.Kill(r.Sandbox, unix.SIGKILL)
 		r.wait()
 	}
 	r.out.Close()
 	r.Close()
-	if err := sandbox.RemoveCgroup(context.Background(), r.cfg.CgroupPath); err != nil {
+	if err := sandbox.RemoveCgroup(r.lab.ctx, r.cfg.CgroupPath); err != nil {
 		r.lab.Error(err)
 	}
-	sandbox.RemoveCgroup(context.Background(), group())
+	sandbox.RemoveCgroup(r.lab.ctx, group())
 }
 
 // run runs a shell script to its end in a container, and returns its output.

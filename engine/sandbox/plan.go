@@ -62,7 +62,7 @@ func planContainer(cfg *Config, host facts) (*plan, error) {
 		p.add(consoleOp(s.Process, "/dev/console"))
 	}
 	if s.Root != nil && s.Root.Readonly {
-		p.add(program.Op{Kind: program.ReadOnly, Path: "/"})
+		p.add(program.Op{Kind: program.ReadOnly, Path: "/", Flags: program.InPlace})
 	}
 	p.add(program.Op{Kind: program.Pivot}, program.Op{Kind: program.Await})
 	process, err := planProcess(s.Process, s.Linux.Seccomp, cfg.Init)
@@ -187,6 +187,7 @@ func (p *plan) planCgroupMount(m *specs.Mount, o mountOptions, host facts) error
 			}
 		}
 	}
+	p.add(program.Op{Kind: program.ReadOnly, Path: m.Destination, Flags: program.InPlace})
 	return nil
 }
 

@@ -148,12 +148,8 @@ func missing(err error) bool {
 	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR)
 }
 
-// readOnly lays a read-only copy of the mount under a path over it. The root itself is changed in place.
+// readOnly makes a mount read-only in place, or lays a read-only copy of what is at a path over it.
 func (m *machine) readOnly(o *program.Op) error {
-	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
-	if o.Path == "/" {
-		return fail("/", unix.MountSetattr(m.root, "", unix.AT_EMPTY_PATH, &attr))
-	}
 	target, err := m.open(o.Path, unix.O_PATH)
 	if missing(err) {
 		return nil
@@ -162,6 +158,10 @@ func (m *machine) readOnly(o *program.Op) error {
 		return fail(o.Path, err)
 	}
 	defer unix.Close(target)
+	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}
+	if o.Flags == program.InPlace {
+		return fail(o.Path, unix.MountSetattr(target, "", unix.AT_EMPTY_PATH, &attr))
+	}
 	clone, err := unix.OpenTree(target, "", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH|unix.AT_RECURSIVE)
 	if err != nil {
 		return fail(o.Path, err)

@@ -33,21 +33,40 @@ func (m *machine) open(p string, flags uint64) (int, error) {
 }
 
 // openDir opens the folder p, making it and its parents when they are missing.
-func (m *machine) openDir(p string) (int, error) {
+func (m *machine) openDir(p string) (int, error) { return m.openDirVia(p, 0) }
+
+// maxLinks is the kernel's limit of links in one path walk.
+const maxLinks = 40
+
+// openDirVia is openDir after links many links that led nowhere yet: what they lead to is made too (an image's
+// /var/run may point to a /run that it lacks).
+func (m *machine) openDirVia(p string, links int) (int, error) {
 	fd, err := m.open(p, unix.O_PATH|unix.O_DIRECTORY)
 	if !errors.Is(err, unix.ENOENT) {
 		return fd, err
 	}
-	parent, err := m.openDir(path.Dir(p))
+	parent, err := m.openDirVia(path.Dir(p), links)
 	if err != nil {
 		return -1, err
 	}
+	defer unix.Close(parent)
 	err = unix.Mkdirat(parent, path.Base(p), 0o755)
-	unix.Close(parent)
 	if err != nil && !errors.Is(err, unix.EEXIST) {
 		return -1, err
 	}
-	return m.open(p, unix.O_PATH|unix.O_DIRECTORY)
+	if fd, err = m.open(p, unix.O_PATH|unix.O_DIRECTORY); !errors.Is(err, unix.ENOENT) {
+		return fd, err
+	}
+	var link [unix.PathMax]byte
+	n, err := unix.Readlinkat(parent, path.Base(p), link[:])
+	if err != nil || links == maxLinks {
+		return -1, unix.ELOOP
+	}
+	target := string(link[:n])
+	if !path.IsAbs(target) {
+		target = path.Join(path.Dir(p), target)
+	}
+	return m.openDirVia(path.Clean(target), links+1)
 }
 
 // openFile opens the file p, making it and its parents when they are missing.

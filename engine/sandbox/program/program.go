@@ -35,7 +35,8 @@ const (
 	Mknod
 	// Mask hides Path: a folder under an empty read-only tmpfs, a file under /dev/null. A missing Path is fine.
 	Mask
-	// ReadOnly makes Path and what is under it read-only. A missing Path is fine unless Flags is 1.
+	// ReadOnly makes Path and what is under it read-only; with Flags InPlace the very mount at Path, which it is the
+	// root of, without what is mounted below. A missing Path is fine.
 	ReadOnly
 	// Sysctl writes Data to the file Path under /proc/sys.
 	Sysctl
@@ -69,6 +70,9 @@ const (
 	Reap
 	kindEnd
 )
+
+// InPlace is the flag of ReadOnly.
+const InPlace = 1
 
 // Op is one operation.
 type Op struct {
