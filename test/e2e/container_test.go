@@ -98,7 +98,7 @@ func TestContainersAreIsolated(t *testing.T) {
 		{"it cannot load a module, set the clock or reboot", "grep -q CapEff:.*a80425fb /proc/self/status && echo default", "default"},
 		{"no new privileges", "grep NoNewPrivs /proc/self/status | tr -s '\\t' ' '", "NoNewPrivs: 1"},
 		{"system calls are filtered", "grep Seccomp: /proc/self/status | tr -s '\\t' ' '", "Seccomp: 2"},
-		{"kernel memory is masked", "wc -c </proc/kcore", "0"},
+		{"kernel memory is masked", "head -c 1 /proc/kcore 2>/dev/null | wc -c", "0"},
 		{"/proc/sys is read-only", "echo 1 >/proc/sys/kernel/panic || echo refused", "refused"},
 		{"the files of the image belong to root", "stat -c %u:%g /bin/busybox", "0:0"},
 		{"it has an address", "ip -4 addr show eth0 | grep -c inet", "1"},
