@@ -30,9 +30,15 @@ func (p *progress) line(s string, c colour) {
 	p.draw()
 }
 
+// redraw shows what runs: anew on a terminal, and elsewhere once, when it begins to take long.
 func (p *progress) redraw() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	for _, s := range p.running {
+		if p.now().Sub(s.since) >= patience {
+			p.announce(s)
+		}
+	}
 	p.erase()
 	p.draw()
 }

@@ -34,6 +34,7 @@ type step struct {
 	key, label string
 	since      time.Time
 	tail       []byte // its output's last, unfinished or finished, line
+	announced  bool   // its label has been printed: where there is no terminal
 }
 
 func newProgress(w io.Writer, ae naru.AppEnv, coloured bool, width int) *progress {
@@ -45,9 +46,6 @@ const redrawInterval = 100 * time.Millisecond
 
 // start begins redrawing and returns what ends it.
 func (p *progress) start() (end func()) {
-	if p.width == 0 {
-		return func() {}
-	}
 	done := make(chan struct{})
 	var ticking sync.WaitGroup
 	ticking.Go(func() {
@@ -77,7 +75,7 @@ func (p *progress) show(e delivery.Event) {
 	switch {
 	case e.Build != nil:
 		p.build(*e.Build)
-	case e.Image != nil:
+	case e.Image != nil && e.Image.Built:
 		p.line(fmt.Sprintf("image    %s %s", e.Image.Service, e.Image.Digest.Short()), dim)
 	case e.Release != nil && e.Release.Rolling:
 		p.line(fmt.Sprintf("release  %s (%s)", e.Release.Number, e.Release.Reason), plain)
@@ -134,27 +132,29 @@ func outcome(r delivery.Result) string {
 	return fmt.Sprintf("%s is up", r.Release)
 }
 
-// build tells of a step of a build. The caller holds p.mu.
+// quick is a step that nobody needs to hear of, and patience how long a silent one stays unmentioned in plain lines.
+const (
+	quick    = 50 * time.Millisecond
+	patience = time.Second
+)
+
+// build tells of a step of a build. What was cached, or took no time, is not mentioned. The caller holds p.mu.
 func (p *progress) build(b delivery.BuildProgress) {
 	key, service := stepKey(b)
 	if p.ended[key] {
 		return
 	}
-	s, began := p.stepOf(key, "build    "+service+" "+b.Name)
-	switch b.State {
-	case delivery.StepCached:
-		p.end(s, "cached", dim)
-	case delivery.StepDone:
-		p.end(s, b.Took.Round(100*time.Millisecond).String(), plain)
-	case delivery.StepFailed:
-		p.end(s, "failed", red)
-	case delivery.StepStarted:
-		if p.width == 0 && began {
-			p.line(s.label, plain)
-		}
-	}
+	s := p.stepOf(key, "build    "+service+" "+b.Name)
 	if len(b.Output) > 0 {
 		p.output(s, b.Output)
+	}
+	switch {
+	case b.State == delivery.StepFailed:
+		p.end(s, "failed", red)
+	case b.State == delivery.StepCached, b.State == delivery.StepDone && b.Took < quick && !s.announced:
+		p.forget(s)
+	case b.State == delivery.StepDone:
+		p.end(s, b.Took.Round(100*time.Millisecond).String(), plain)
 	}
 }
 
@@ -168,23 +168,36 @@ func stepKey(b delivery.BuildProgress) (key, services string) {
 }
 
 // stepOf finds the running step with the key, or begins it.
-func (p *progress) stepOf(key, label string) (s *step, began bool) {
+func (p *progress) stepOf(key, label string) *step {
 	for _, s := range p.running {
 		if s.key == key {
-			return s, false
+			return s
 		}
 	}
-	s = &step{key: key, label: label, since: p.now()}
+	s := &step{key: key, label: label, since: p.now()}
 	p.running = append(p.running, s)
-	return s, true
+	return s
+}
+
+// announce prints the label of a step where no terminal shows it anyway.
+func (p *progress) announce(s *step) {
+	if p.width == 0 && !s.announced {
+		s.announced = true
+		p.line(s.label, plain)
+	}
+}
+
+// forget takes the step off the running ones, for good.
+func (p *progress) forget(s *step) {
+	p.ended[s.key] = true
+	p.running = slices.DeleteFunc(p.running, func(r *step) bool { return r == s })
 }
 
 func (p *progress) end(s *step, how string, c colour) {
 	if p.width == 0 {
 		p.outputLine(s.tail)
 	}
-	p.ended[s.key] = true
-	p.running = slices.DeleteFunc(p.running, func(r *step) bool { return r == s })
+	p.forget(s)
 	p.line(s.label+"  "+how, c)
 }
 
@@ -198,6 +211,7 @@ func (p *progress) output(s *step, out []byte) {
 		s.tail = lastLine(s.tail)
 		return
 	}
+	p.announce(s)
 	for {
 		line, rest, whole := bytes.Cut(s.tail, []byte("\n"))
 		if !whole && len(line) < maxTail {
