@@ -85,7 +85,7 @@ type LogOptions struct {
 // ExecRequest asks for another process in an instance or a container.
 type ExecRequest struct {
 	Service    naru.ServiceName `json:"service,omitempty"`  // of an app: in its first ready instance, or
-	Instance   naru.InstanceID  `json:"instance,omitempty"` // in this one
+	Instance   naru.InstanceID  `json:"instance,omitempty"` // in the one whose id begins so
 	Command    []string         `json:"command"`
 	Env        []string         `json:"env,omitempty"`
 	User       string           `json:"user,omitempty"`

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"strings"
 
 	"naru/api"
 	"naru/naru"
@@ -37,10 +38,10 @@ func (s *Server) execInApp(w http.ResponseWriter, r *http.Request) error {
 	return s.exec(w, r, string(at), q)
 }
 
-// pick chooses the instance to exec in: the one named, else the readiest of the service.
+// pick chooses the instance to exec in: the one whose id begins as said, else the readiest of the service.
 func pick(instances []naru.Instance, ae naru.AppEnv, q api.ExecRequest) (naru.InstanceID, error) {
 	wanted := slices.DeleteFunc(slices.Clone(instances), func(i naru.Instance) bool {
-		return !runs(i.State) || q.Service != "" && i.Service != q.Service || q.Instance != "" && i.ID != q.Instance
+		return !runs(i.State) || q.Service != "" && i.Service != q.Service || !strings.HasPrefix(string(i.ID), string(q.Instance))
 	})
 	if len(wanted) == 0 && q.Instance != "" {
 		return "", naru.Errorf(naru.NotFound, "%s has no running instance %q", ae, q.Instance)

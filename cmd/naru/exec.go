@@ -18,7 +18,7 @@ func (c *cli) execCommand() *cobra.Command {
 	}
 	app := c.appFlags(cmd)
 	var q api.ExecRequest
-	cmd.Flags().StringVar((*string)(&q.Instance), "instance", "", "`id` of the instance, whole (see naru ps --json)")
+	cmd.Flags().StringVar((*string)(&q.Instance), "instance", "", "`id` of the instance, or its beginning (see naru ps)")
 	execFlags(cmd, &q)
 	cmd.ValidArgsFunction = c.completeServices(app)
 	cmd.RunE = c.runProcess(func(ctx context.Context, args []string) error {
