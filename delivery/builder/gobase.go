@@ -130,7 +130,7 @@ var certificates = []string{"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/
 // writeGoTree writes the root file system of the toolchain's image as a tar.
 func writeGoTree(w io.Writer, goroot string) error {
 	t := tar.NewWriter(w)
-	for _, dir := range []string{"etc/", "etc/ssl/", "etc/ssl/certs/", "go/", "root/", "src/", "usr/", "usr/local/", "out/"} {
+	for _, dir := range []string{"etc/", "etc/ssl/", "etc/ssl/certs/", "go/", "root/", "src/", "usr/", "usr/local/"} {
 		if err := t.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: dir, Mode: 0o755}); err != nil {
 			return err
 		}

@@ -17,7 +17,7 @@ import (
 
 // goSettings are the settings of the go command that a build takes over from the host, when the host has one. They say
 // where modules come from, and are arguments of the compiling step only: nothing of them gets into the image.
-var goSettings = []string{"GOPROXY", "GOSUMDB", "GONOSUMDB", "GONOSUMCHECK", "GOPRIVATE", "GONOPROXY", "GOFLAGS", "GOAUTH"}
+var goSettings = []string{"GOPROXY", "GOSUMDB", "GONOSUMDB", "GOPRIVATE", "GONOPROXY", "GOINSECURE", "GOFLAGS"}
 
 // goRecipe compiles a Go module into an image that holds the program, the roots of trust, the time zones and a /tmp.
 func (b *Builder) goRecipe(ctx context.Context, spec naru.BuildSpec, sessionID string, w *watch) (*controlapi.SolveRequest, error) {
@@ -51,15 +51,15 @@ func goDockerfile(base string, spec naru.BuildSpec, settings map[string]string) 
 	if target == "" {
 		target = "."
 	}
-	argv, err := json.Marshal([]string{"/usr/local/go/bin/go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", "/out/app", "--", target})
-	if err != nil {
-		return "", err
-	}
 	if strings.HasPrefix(target, "-") {
 		return "", naru.Errorf(naru.InvalidArgument, "%q is not a Go package", target)
 	}
+	argv, err := json.Marshal([]string{"/usr/local/go/bin/go", "build", "-C", "/src", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", "/app", target})
+	if err != nil {
+		return "", err
+	}
 	var f strings.Builder
-	fmt.Fprintf(&f, "FROM %s AS toolchain\nFROM toolchain AS build\nWORKDIR /src\n", base)
+	fmt.Fprintf(&f, "FROM %s AS toolchain\nFROM toolchain AS build\n", base)
 	f.WriteString("ENV CGO_ENABLED=0 GOTOOLCHAIN=local GOROOT=/usr/local/go HOME=/root GOPATH=/go GOMODCACHE=/go/pkg/mod GOCACHE=/root/.cache/go-build\n")
 	for _, k := range goSettings {
 		if v := settings[k]; v != "" {
@@ -69,14 +69,15 @@ func goDockerfile(base string, spec naru.BuildSpec, settings map[string]string) 
 	for k, v := range sortedMap(spec.Args) {
 		fmt.Fprintf(&f, "ARG %s=%s\n", k, quoteArg(v))
 	}
+	// The source is bound rather than copied: it needs no layer of its own.
 	fmt.Fprintf(&f, "RUN --mount=type=bind,target=/src --mount=type=cache,id=naru-gocache,target=/root/.cache/go-build "+
 		"--mount=type=cache,id=naru-gomodcache,target=/go/pkg/mod --mount=type=tmpfs,target=/tmp %s\n", argv)
 	f.WriteString("FROM scratch\n" +
 		"COPY --from=toolchain /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/\n" +
 		"COPY --from=toolchain /usr/local/go/lib/time/zoneinfo.zip /usr/share/zoneinfo.zip\n" +
-		"COPY --from=toolchain --chmod=1777 /tmp /tmp\n" +
+		"COPY --from=toolchain --parents /tmp /\n" +
 		"ENV ZONEINFO=/usr/share/zoneinfo.zip\n" +
-		"COPY --from=build /out/app /app\n" +
+		"COPY --from=build /app /app\n" +
 		"ENTRYPOINT [\"/app\"]\n")
 	return f.String(), nil
 }

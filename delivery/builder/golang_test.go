@@ -29,7 +29,7 @@ func TestGo(t *testing.T) {
 	t.Logf("%s: %d MB", list[0].Names, list[0].Size>>20)
 
 	w.write(t, "go.mod", "module example.org/hello\n\ngo 1.24\n")
-	w.write(t, "cmd/hello/main.go", "package main\n\nimport (\"fmt\"; \"net/http\"; \"time\")\n\nvar client http.Client\n\nfunc main() {\n\tl, err := time.LoadLocation(\"Asia/Seoul\")\n\tfmt.Println(\"one\", l, err)\n}\n")
+	w.write(t, "cmd/hello/main.go", "package main\n\nimport (\"fmt\"; \"time\")\n\nfunc main() {\n\tl, err := time.LoadLocation(\"Asia/Seoul\")\n\tfmt.Println(\"one\", l, err)\n}\n")
 	req := request("hello", naru.BuildSpec{Kind: naru.BuildGo, GoPackage: "./cmd/hello", Args: map[string]string{"X": `a"$b`}})
 	t0 = time.Now()
 	d := w.mustBuild(t, req)
@@ -63,7 +63,7 @@ func TestGo(t *testing.T) {
 		t.Error("a commit alone made another image")
 	}
 	for _, word := range []string{"two", "three"} {
-		w.write(t, "cmd/hello/main.go", "package main\n\nimport (\"fmt\"; \"net/http\")\n\nvar client http.Client\n\nfunc main() { fmt.Println(\""+word+"\") }\n")
+		w.write(t, "cmd/hello/main.go", "package main\n\nimport \"fmt\"\n\nfunc main() { fmt.Println(\""+word+"\") }\n")
 		t0 = time.Now()
 		d2 := w.mustBuild(t, req)
 		lap("changed", t0)

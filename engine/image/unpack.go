@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/diff"
@@ -13,6 +14,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/identity"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sys/unix"
 
 	"naru/naru"
 )
@@ -122,7 +124,24 @@ func (s *Store) Adopt(ctx context.Context, d naru.Digest, snapshot string) error
 	if info.Labels[snapshotLabel] == snapshot {
 		return nil
 	}
+	if err := s.sync(); err != nil {
+		return fmt.Errorf("adopt snapshot: %w", err)
+	}
 	return s.noteSnapshot(ctx, m.config.Digest, snapshot)
+}
+
+// sync writes the files of all snapshots to the disk. The databases sync their records themselves, and a record must not
+// outlive a power cut that its files did not.
+func (s *Store) sync() error {
+	f, err := os.Open(s.dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := unix.Syncfs(int(f.Fd())); err != nil {
+		return fmt.Errorf("sync %s: %w", s.dir, err)
+	}
+	return nil
 }
 
 // emptyLayer is the snapshot under images without layers: an overlay needs something beneath.
