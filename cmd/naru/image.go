@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -80,7 +82,12 @@ filesystem, which then needs a NAME.`,
 		defer func() { _ = archive.Close() }() // only read from
 		name := strings.Join(args[1:], "")
 		get := func(ctx context.Context, cl *client.Client) ([]api.Image, error) {
-			return cl.ImportImage(ctx, archive, name)
+			images, err := cl.ImportImage(ctx, archive, name)
+			var answered *api.Error
+			if errors.As(err, &answered) { // about the archive, not about the daemon
+				err = fmt.Errorf("%s: %w", args[0], err)
+			}
+			return images, err
 		}
 		return ask(ctx, c, *asJSON, get, func(images []api.Image) error {
 			return imagesTable(images, time.Now()).write(c.out, c.colour(c.out))
