@@ -97,6 +97,9 @@ func deviceProgram(rules []specs.LinuxDeviceCgroup) []bpfInsn {
 	}
 	for i := len(rules) - 1; i >= 0; i-- {
 		prog = append(prog, deviceBlock(rules[i])...)
+		if rules[i].Type != "b" && rules[i].Type != "c" {
+			return prog // it decides everything: the kernel refuses instructions that cannot be reached
+		}
 	}
 	return append(prog, bpfInsn{opMoveImm, regResult, 0, 1}, bpfInsn{opExit, 0, 0, 0})
 }

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -24,7 +25,7 @@ func group() string { return fmt.Sprintf("/naru-test-%d", os.Getpid()) }
 
 // lab is what a test needs to run containers: a spawner and a root with busybox.
 type lab struct {
-	*testing.T
+	testing.TB
 	ctx   context.Context
 	local *sandbox.Local
 	layer string
@@ -32,7 +33,7 @@ type lab struct {
 
 var counter atomic.Int64 // names of containers
 
-func newLab(t *testing.T) *lab {
+func newLab(t testing.TB) *lab {
 	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("needs root: it makes namespaces, mounts and cgroups")
@@ -43,7 +44,7 @@ func newLab(t *testing.T) *lab {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // t's own ends before the cleanups that need one
 	t.Cleanup(cancel)
-	l := &lab{T: t, ctx: ctx, local: &sandbox.Local{Exe: initBinary(t)}, layer: filepath.Join(t.TempDir(), "layer")}
+	l := &lab{TB: t, ctx: ctx, local: &sandbox.Local{Exe: initBinary(t)}, layer: filepath.Join(t.TempDir(), "layer")}
 	for _, dir := range []string{"bin", "etc", "tmp", "data"} {
 		l.must(os.MkdirAll(filepath.Join(l.layer, dir), 0o755))
 	}
@@ -62,16 +63,10 @@ func newLab(t *testing.T) *lab {
 	return l
 }
 
-// initBinary builds the init once per test: a real, small one, in a sealed memfd, as the keeper has it.
-func initBinary(t *testing.T) *os.File {
+// initBinary is a real, small init in a sealed memfd, as the keeper has it.
+func initBinary(t testing.TB) *os.File {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "init")
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, "./testdata/init")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build the init: %v: %s", err, out)
-	}
-	elf, err := os.ReadFile(path)
+	elf, err := buildInit()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,8 +78,22 @@ func initBinary(t *testing.T) *os.File {
 	return f
 }
 
+var buildInit = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "naru-init")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", dir+"/init", "./testdata/init")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("build the init: %w: %s", err, out)
+	}
+	return os.ReadFile(dir + "/init")
+})
+
 // residue lists what a container could leave on the host: mounts, cgroups, child processes, network namespaces.
-func residue(t *testing.T) string {
+func residue(t testing.TB) string {
 	t.Helper()
 	var b strings.Builder
 	mounts, _ := os.ReadFile("/proc/self/mountinfo")

@@ -1,7 +1,6 @@
 package sandbox
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -54,7 +53,7 @@ func planSeccomp(policy *specs.LinuxSeccomp) ([]program.Op, error) {
 	}
 	f, err := seccomp.Compile(policy)
 	if err != nil {
-		return nil, fmt.Errorf("compile the seccomp policy: %w", err)
+		return nil, naru.Errorf(naru.InvalidArgument, "compile the seccomp policy: %w", err)
 	}
 	return []program.Op{{Kind: program.Seccomp, Flags: f.Flags, Bytes: f.Code}}, nil
 }

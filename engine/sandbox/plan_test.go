@@ -1,0 +1,150 @@
+package sandbox
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"naru/naru"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// show renders a plan as its golden has it: an operation a line, with the source of what it attaches.
+func show(p *plan) string {
+	var b strings.Builder
+	for _, op := range p.ops {
+		fmt.Fprintln(&b, op)
+	}
+	for i, s := range p.sources {
+		fmt.Fprintf(&b, "source %d %s", i, s.path)
+		if s.idmap {
+			b.WriteString(" idmap")
+		}
+		if s.recursive {
+			b.WriteString(" recursive")
+		}
+		if s.set|s.clear != 0 {
+			fmt.Fprintf(&b, " set=%#x clear=%#x", s.set, s.clear)
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	file := filepath.Join("testdata", name+".plan")
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s: got\n%s\nwant\n%s", name, got, want)
+	}
+}
+
+func spec(t *testing.T, d Defaults) *specs.Spec {
+	t.Helper()
+	s, err := DefaultSpec(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Linux.Seccomp = nil // its length depends on the kernel that the policy is made for
+	return s
+}
+
+func someIDs() []specs.LinuxIDMapping {
+	return []specs.LinuxIDMapping{{ContainerID: 0, HostID: 100000, Size: 65536}}
+}
+
+func TestPlans(t *testing.T) {
+	v1 := facts{Cgroups: map[string]string{"cpu,cpuacct": "/sys/fs/cgroup/cpu,cpuacct/naru/x", "memory": "/sys/fs/cgroup/memory/naru/x"}}
+	layers := Rootfs{Lower: []string{"/l/2/fs", "/l/1/fs"}, Upper: "/s/3/fs", Work: "/s/3/work"}
+	web := Defaults{Args: []string{"/web", "-v"}, Env: []string{"PORT=80"}, Hostname: "web", UIDMap: someIDs(), GIDMap: someIDs(), ReadOnly: true}
+
+	user := spec(t, web)
+	user.Mounts = append(user.Mounts, specs.Mount{Destination: "/data", Source: "/volumes/data", Options: []string{"rbind", "idmap", "nosuid"}},
+		specs.Mount{Destination: "/etc/resolv.conf", Type: "bind", Source: "/run/resolv.conf", Options: []string{"bind", "ro"}})
+
+	web.UIDMap, web.GIDMap, web.HostNetwork, web.Terminal = nil, nil, true, true
+	host := spec(t, web)
+	host.Process.NoNewPrivileges = false
+	host.Process.Rlimits = []specs.POSIXRlimit{{Type: "RLIMIT_NOFILE", Soft: 10, Hard: 20}}
+
+	for name, c := range map[string]struct {
+		cfg  Config
+		host facts
+	}{
+		"userns":       {Config{Spec: user, Rootfs: layers}, facts{Unified: true}},
+		"hostterminal": {Config{Spec: host, Rootfs: Rootfs{Path: "/some/root"}, Init: true}, v1},
+	} {
+		if err := validate(c.cfg.Spec); err != nil {
+			t.Fatal(err)
+		}
+		p, err := planContainer(&c.cfg, c.host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden(t, name, show(p))
+	}
+}
+
+func TestWhatIsNotSupportedIsNamed(t *testing.T) {
+	for want, change := range map[string]func(*specs.Spec){
+		"spec field hooks is not supported":                    func(s *specs.Spec) { s.Hooks = &specs.Hooks{} },
+		"spec field process.apparmorProfile is not supported":  func(s *specs.Spec) { s.Process.ApparmorProfile = "x" },
+		"spec field linux.personality is not supported":        func(s *specs.Spec) { s.Linux.Personality = &specs.LinuxPersonality{} },
+		"spec field linux.resources.blockIO is not supported":  func(s *specs.Spec) { s.Linux.Resources.BlockIO = &specs.LinuxBlockIO{} },
+		"spec field linux.rootfsPropagation \"shared\" is not": func(s *specs.Spec) { s.Linux.RootfsPropagation = "shared" },
+		"type \"time\" is not supported": func(s *specs.Spec) {
+			s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: "time"})
+		},
+		"spec field process.cwd is not absolute":                  func(s *specs.Spec) { s.Process.Cwd = "x" },
+		"spec field process.args names no program":                func(s *specs.Spec) { s.Process.Args = nil },
+		"unknown limit RLIMIT_X":                                  func(s *specs.Spec) { s.Process.Rlimits = []specs.POSIXRlimit{{Type: "RLIMIT_X"}} },
+		"unknown capability \"CAP_FLY\"":                          func(s *specs.Spec) { s.Process.Capabilities.Bounding = []string{"CAP_FLY"} },
+		"linux.gidMappings belong together with a user namespace": func(s *specs.Spec) { s.Linux.UIDMappings = someIDs() },
+		"mount /x: option \"shared\" is not supported": func(s *specs.Spec) {
+			s.Mounts = []specs.Mount{{Destination: "/x", Source: "/y", Options: []string{"bind", "shared"}}}
+		},
+		"mount /x: a bind has no option \"size=1\"": func(s *specs.Spec) {
+			s.Mounts = []specs.Mount{{Destination: "/x", Source: "/y", Options: []string{"bind", "size=1"}}}
+		},
+		"mount \"x\": the destination is not absolute": func(s *specs.Spec) { s.Mounts = []specs.Mount{{Destination: "x", Type: "tmpfs"}} },
+		"mount /x: id mappings are only supported on binds": func(s *specs.Spec) {
+			s.Mounts = []specs.Mount{{Destination: "/x", Type: "tmpfs", UIDMappings: someIDs()}}
+		},
+		"compile the seccomp policy: default action: action \"X\" ": func(s *specs.Spec) { s.Linux.Seccomp = &specs.LinuxSeccomp{DefaultAction: "X"} },
+	} {
+		s := spec(t, Defaults{Args: []string{"/x"}})
+		change(s)
+		err := validate(s)
+		if err == nil {
+			_, err = planContainer(&Config{Spec: s, Rootfs: Rootfs{Path: "/r"}}, facts{})
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("want an error with %q, got %v", want, err)
+		}
+		if code := naru.CodeOf(err); code == naru.Internal {
+			t.Errorf("%q has no code", want)
+		}
+	}
+}
+
+func TestIDsMapToTheHosts(t *testing.T) {
+	maps := idmaps{someIDs(), nil}
+	if maps.hostUID(0) != 100000 || maps.hostUID(65535) != 165535 || maps.hostUID(65536) != -1 || maps.hostGID(7) != 7 {
+		t.Errorf("got %d %d %d %d", maps.hostUID(0), maps.hostUID(65535), maps.hostUID(65536), maps.hostGID(7))
+	}
+}
