@@ -56,6 +56,9 @@ func planContainer(cfg *Config, host facts) (*plan, error) {
 	if err := p.planDevices(s); err != nil {
 		return nil, err
 	}
+	if cfg.MakeCwd {
+		p.add(program.Op{Kind: program.Mkdir, Path: s.Process.Cwd})
+	}
 	p.planGuards(cfg)
 	p.planNames(s)
 	if wantsConsole(cfg.Console, s.Process) {

@@ -28,6 +28,7 @@ type Config struct {
 	Files   [3]*os.File
 	Console bool // the process gets a terminal; its master is returned. Also asked for by Spec.Process.Terminal
 	Init    bool // a reaper is process 1
+	MakeCwd bool // a working directory that is missing is made, root's, as Docker does for -w
 	// Attach connects the network, while the init waits; nil leaves it as it is.
 	Attach func(ctx context.Context, netns *os.File) error
 }

@@ -242,6 +242,42 @@ func TestManyLayers(t *testing.T) {
 	}
 }
 
+// TestOpaqueFoldersOfLayers keeps the promise that image/ must know: below a user namespace the kernel believes
+// user.overlay.opaque only, without one trusted.overlay.opaque only. Layers carry both.
+func TestOpaqueFoldersOfLayers(t *testing.T) {
+	l := newLab(t)
+	l.must(os.WriteFile(filepath.Join(l.layer, "data/below"), nil, 0o644))
+	above := filepath.Join(t.TempDir(), "above")
+	l.must(os.MkdirAll(filepath.Join(above, "data"), 0o755))
+	for _, name := range []string{"user.overlay.opaque", "trusted.overlay.opaque"} {
+		l.must(unix.Setxattr(filepath.Join(above, "data"), name, []byte("y"), 0))
+	}
+	for _, maps := range [][]specs.LinuxIDMapping{ids(), nil} {
+		cfg := l.configFor(sandbox.Defaults{Args: []string{"ls", "/data"}, UIDMap: maps, GIDMap: maps})
+		cfg.Rootfs.Lower = append([]string{above}, cfg.Rootfs.Lower...)
+		if out := l.run(cfg); out != "" {
+			t.Errorf("with maps %v sees %s", maps, out)
+		}
+	}
+}
+
+func TestAMissingWorkingDirectoryIsMadeWhenAsked(t *testing.T) {
+	l := newLab(t)
+	cfg := l.config("sh", "-c", "pwd")
+	cfg.Spec.Process.Cwd, cfg.MakeCwd = "/a/b", true
+	if out := l.run(cfg); out != "/a/b\n" {
+		t.Errorf("got %q", out)
+	}
+}
+
+func TestRemovedFoldersOfTheImageCanBeMadeAgain(t *testing.T) {
+	l := newLab(t)
+	l.must(os.WriteFile(filepath.Join(l.layer, "data/old"), nil, 0o644))
+	if out := l.run(l.sh("rm -r /data && mkdir /data && ls /data")); out != "" {
+		t.Errorf("the old files are back: %s", out)
+	}
+}
+
 func TestErrorsSayWhatFailedInside(t *testing.T) {
 	l := newLab(t)
 	fail := func(what string, change func(*sandbox.Config)) error {
@@ -354,6 +390,9 @@ func TestRemoveCgroupKillsWhatIsLeft(t *testing.T) {
 	usage, err := sandbox.Stats(cfg.CgroupPath)
 	if err != nil || usage.PIDs != 3 || usage.MemoryBytes == 0 || usage.CPU == 0 {
 		t.Errorf("usage %+v, %v", usage, err)
+	}
+	if names, err := sandbox.ListCgroups(group()); err != nil || len(names) != 1 || names[0] != cfg.ID {
+		t.Errorf("cgroups %v, %v", names, err)
 	}
 	l.must(sandbox.Freeze(cfg.CgroupPath, true))
 	l.must(sandbox.RemoveCgroup(l.ctx, cfg.CgroupPath))

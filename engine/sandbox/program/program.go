@@ -27,7 +27,7 @@ const (
 	Mount
 	// Bind attaches the detached mount FD at Path; a missing Path is made, as a folder when Flags is 1, else a file.
 	Bind
-	// Mkdir makes the folder Path and its parents with mode Flags.
+	// Mkdir makes the folder Path and its parents.
 	Mkdir
 	// Symlink makes Path a link to Source unless it exists.
 	Symlink
