@@ -3,6 +3,7 @@ package sandbox_test
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -73,6 +74,34 @@ func TestExecIsInTheSameContainer(t *testing.T) {
 				t.Errorf("sees %s", ps)
 			}
 		})
+	}
+}
+
+func TestAContainerInAnothersNetwork(t *testing.T) {
+	l := newLab(t)
+	box := l.idle(func(*sandbox.Config) {})
+	cfg := l.sh("readlink /proc/self/ns/net; ls -d /sys/kernel; readlink /proc/self/ns/cgroup")
+	for i, ns := range cfg.Spec.Linux.Namespaces {
+		if ns.Type == specs.NetworkNamespace {
+			cfg.Spec.Linux.Namespaces[i].Path = fmt.Sprintf("/proc/%d/ns/net", box.PID)
+		}
+	}
+	cfg.Spec.Linux.Sysctl = nil // the other's network has its own
+	theirs, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", box.PID))
+	l.must(err)
+	if out := l.run(cfg); !strings.HasPrefix(out, theirs+"\n/sys/kernel\n") {
+		t.Errorf("got %s, want %s", out, theirs)
+	}
+}
+
+func TestOnTheHostsNetwork(t *testing.T) {
+	l := newLab(t)
+	mine, err := os.Readlink("/proc/self/ns/net")
+	l.must(err)
+	cfg := l.configFor(sandbox.Defaults{Args: []string{"sh", "-c", "readlink /proc/self/ns/net; touch /sys/x"}, HostNetwork: true, UIDMap: ids(), GIDMap: ids()})
+	out, _ := l.start(cfg).wait()
+	if !strings.HasPrefix(out, mine+"\n") || !strings.Contains(out, "Read-only") {
+		t.Errorf("got %s", out)
 	}
 }
 

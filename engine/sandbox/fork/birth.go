@@ -93,17 +93,23 @@ func (b *birth) layOutClone() {
 		c.clone.flags &^= unix.CLONE_NEWCGROUP
 		c.newCgroupNS = true
 	}
-	if cmd.CgroupFD > 0 {
-		c.clone.flags |= unix.CLONE_INTO_CGROUP
-		c.clone.cgroup = uint64(cmd.CgroupFD)
-	}
 	if cmd.Join != nil {
 		c.clone.flags |= unix.CLONE_PARENT
 		c.clone.exitSignal = 0 // CLONE_PARENT takes the go-between's, SIGCHLD; clone3 refuses another
+		c.between.exitSignal = uint64(syscall.SIGCHLD)
+		enterCgroup(&c.between, cmd.CgroupFD)
 		return
 	}
+	enterCgroup(&c.clone, cmd.CgroupFD)
 	c.clone.flags |= unix.CLONE_PIDFD
 	c.clone.pidFD = uint64(uintptr(unsafe.Pointer(&b.pidFD)))
+}
+
+func enterCgroup(c *cloneArgs, fd int) {
+	if fd > 0 {
+		c.flags |= unix.CLONE_INTO_CGROUP
+		c.cgroup = uint64(fd)
+	}
 }
 
 func (b *birth) layOutFiles() {

@@ -54,7 +54,8 @@ type report struct {
 // child is everything a process needs between fork and exec, laid out before the fork.
 type child struct {
 	clone     cloneArgs
-	join      int // -1: none
+	between   cloneArgs // the go-between's, of a joined process
+	join      int       // -1: none
 	joinFlags uintptr
 
 	mapsRead, mapsWrite int // pipe that says that the id maps are written; -1: no maps
@@ -94,14 +95,14 @@ func forkDirect(c *child) (pid uintptr, err syscall.Errno) {
 }
 
 // forkJoined forks a go-between that enters the namespaces and clones the process from there, as a child of ours
-// (CLONE_PARENT): a pid namespace that is joined counts for children only, and a user namespace that is joined takes
-// the rights away that joining the others needs.
+// (CLONE_PARENT): a pid namespace that is joined counts for children only. It is the go-between that is born in the
+// cgroup: from inside a cgroup namespace that was joined nobody may come in from the outside.
 //
 //go:noinline
 //go:norace
 func forkJoined(c *child) (pid uintptr, err syscall.Errno) {
 	beforeFork()
-	pid, _, err = syscall.RawSyscall6(unix.SYS_CLONE, uintptr(syscall.SIGCHLD), 0, 0, 0, 0, 0)
+	pid, _, err = syscall.RawSyscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&c.between)), unsafe.Sizeof(c.between), 0)
 	if err != 0 || pid != 0 {
 		afterFork()
 		return pid, err
