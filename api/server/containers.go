@@ -96,7 +96,7 @@ func (s *Server) failedStart(ctx context.Context, c api.Container, cause error) 
 	if !c.Spec.AutoRemove {
 		return cause
 	}
-	err := s.cfg.Containers.Remove(context.WithoutCancel(ctx), c.ID, false)
+	err := s.cfg.Containers.Remove(context.WithoutCancel(ctx), c.ID, true)
 	if err != nil && naru.CodeOf(err) != naru.NotFound {
 		s.cfg.Log.Warn("remove a container that did not start", "container", c.Name, "err", err)
 	}

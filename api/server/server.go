@@ -72,7 +72,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	}
 	s.end()
 	err := s.shutdown(context.WithoutCancel(ctx), hs)
-	<-done
+	_ = <-done // http.ErrServerClosed: it was told to
 	return err
 }
 

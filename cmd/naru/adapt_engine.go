@@ -78,7 +78,7 @@ func (c *containers) RunAttached(ctx context.Context, id string, remove bool, st
 	case !remove:
 		return code, err
 	case ctx.Err() == nil:
-		return code, errors.Join(err, c.e.Remove(context.WithoutCancel(ctx), id, false))
+		return code, errors.Join(err, c.e.Remove(context.WithoutCancel(ctx), id, true)) // by force: a start may fail halfway
 	}
 	select {
 	case c.later <- id:
