@@ -61,7 +61,7 @@ func (b *Builder) build(ctx context.Context, req Request, w *watch) (naru.Digest
 	if err != nil {
 		return "", err
 	}
-	resp, err := b.solve(ctx, solve, w)
+	resp, err := b.solve(quiet(ctx), solve, w)
 	if err != nil {
 		return "", explain(ctx, req, err, w)
 	}

@@ -9,13 +9,16 @@ package builder
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"sync"
 
 	"github.com/moby/buildkit/control"
 	"github.com/moby/buildkit/session"
+	"github.com/moby/buildkit/util/bklog"
 	"github.com/moby/buildkit/util/imageutil"
+	"github.com/sirupsen/logrus"
 
 	"naru/engine/image"
 	"naru/store"
@@ -57,10 +60,17 @@ func New(ctx context.Context, cfg Config) (*Builder, error) {
 		return nil, fmt.Errorf("make session manager: %w", err)
 	}
 	b := &Builder{cfg: cfg, sessions: sessions, stop: make(chan struct{})}
-	if err := b.assemble(ctx); err != nil {
+	if err := b.assemble(quiet(ctx)); err != nil {
 		return nil, fmt.Errorf("open builder %s: %w", cfg.Dir, err)
 	}
 	return b, nil
+}
+
+// quiet keeps BuildKit's log lines from the daemon's standard error: what matters of them is in the errors it returns.
+func quiet(ctx context.Context) context.Context {
+	l := logrus.New()
+	l.SetOutput(io.Discard)
+	return bklog.WithLogger(ctx, logrus.NewEntry(l))
 }
 
 // Close waits for running builds, whose contexts the caller has ended, and closes the builder's records.

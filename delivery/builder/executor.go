@@ -91,11 +91,6 @@ func rootfsOf(ctx context.Context, root buildkit.Mount, undo *undoList) (image.R
 	if err != nil {
 		return image.Rootfs{}, fmt.Errorf("find root file system: %w", err)
 	}
-	if len(mounts) == 1 {
-		if mounts[0], err = unmounted(mounts[0]); err != nil {
-			return image.Rootfs{}, err
-		}
-	}
 	return image.ParseOverlay(mounts)
 }
 

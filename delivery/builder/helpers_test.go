@@ -127,7 +127,15 @@ func newWorld(t testing.TB) *world {
 
 func openWorld(t testing.TB, dir string) *world {
 	t.Helper()
-	w := &world{dir: dir, root: filepath.Join(dir, "app"), runner: &chrootRunner{dir: dir}}
+	runner := &chrootRunner{dir: dir}
+	w := openWorldWith(t, dir, runner)
+	w.runner = runner
+	return w
+}
+
+func openWorldWith(t testing.TB, dir string, steps StepRunner) *world {
+	t.Helper()
+	w := &world{dir: dir, root: filepath.Join(dir, "app")}
 	ctx := t.Context()
 	var err error
 	if w.images, err = image.Open(ctx, filepath.Join(dir, "images")); err != nil {
@@ -136,7 +144,7 @@ func openWorld(t testing.TB, dir string) *world {
 	if w.store, err = store.Open(ctx, filepath.Join(dir, "naru.db")); err != nil {
 		t.Fatal(err)
 	}
-	if w.Builder, err = New(ctx, Config{Dir: filepath.Join(dir, "builder"), Images: w.images, Store: w.store, Steps: w.runner}); err != nil {
+	if w.Builder, err = New(ctx, Config{Dir: filepath.Join(dir, "builder"), Images: w.images, Store: w.store, Steps: steps}); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.MkdirAll(w.root, 0o755); err != nil {

@@ -55,6 +55,10 @@ func (e *executor) bind(ctx context.Context, m buildkit.Mount, undo *undoList) (
 	if err != nil {
 		return specs.Mount{}, err
 	}
+	dest := path.Join("/", m.Dest)
+	if dir, ok := ownFolder(ref, m.Selector, undo); ok && !m.Readonly {
+		return specs.Mount{Destination: dest, Type: "bind", Source: dir, Options: []string{"rbind"}}, nil
+	}
 	mounts, err := mountsOf(ref, undo)
 	if err != nil {
 		return specs.Mount{}, err
@@ -63,7 +67,6 @@ func (e *executor) bind(ctx context.Context, m buildkit.Mount, undo *undoList) (
 		return specs.Mount{}, fmt.Errorf("%d mounts where one was expected", len(mounts))
 	}
 	one := mounts[0]
-	dest := path.Join("/", m.Dest)
 	if one.Type == "tmpfs" {
 		return specs.Mount{Destination: dest, Type: "tmpfs", Source: "tmpfs", Options: one.Options}, nil
 	}

@@ -68,7 +68,7 @@ func (b *Builder) ServeSession(ctx context.Context, conn net.Conn) error {
 		return naru.Errorf(naru.InvalidArgument, "begin build session: %w", err)
 	}
 	// The session manager by itself would notice a closed connection only by a failed health check, seconds later.
-	return b.sessions.HandleConn(ctx, watchedConn{conn, cancel}, meta)
+	return b.sessions.HandleConn(quiet(ctx), watchedConn{conn, cancel}, meta)
 }
 
 type watchedConn struct {
