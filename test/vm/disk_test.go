@@ -41,6 +41,11 @@ func buildDisk(t *testing.T, path string, k kernel, suites []suite) {
 	for _, name := range programs {
 		copyProgram(t, root, name)
 	}
+	for _, path := range []string{"/etc/protocols", "/etc/services"} { // nft names protocols by them
+		if _, err := os.Stat(path); err == nil {
+			copyFile(t, path, filepath.Join(root, path))
+		}
+	}
 	if naru := os.Getenv("NARU_BIN"); naru != "" {
 		copyFile(t, naru, filepath.Join(root, "bin", "naru"))
 	}

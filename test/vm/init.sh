@@ -13,6 +13,9 @@ mount -t tmpfs tmpfs /run
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 ln -sf /proc/mounts /etc/mtab
 ln -sf /proc/self/fd /dev/fd
+hostname guest
+echo guest >/etc/hostname
+echo "127.0.0.1 localhost guest" >/etc/hosts
 ip link set lo up
 while read -r module; do insmod "$module" || echo "cannot load $module"; done </modules
 
