@@ -72,7 +72,9 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	}
 	s.end()
 	err := s.shutdown(context.WithoutCancel(ctx), hs)
-	_ = <-done // http.ErrServerClosed: it was told to
+	if serr := <-done; !errors.Is(serr, http.ErrServerClosed) {
+		err = errors.Join(err, serr)
+	}
 	return err
 }
 
