@@ -62,9 +62,9 @@ func (e *Engine) adoptOne(ctx context.Context, c Container, child keeper.Child, 
 	case c.State == Running && known && !child.Exited:
 		return e.watchAgain(ctx, en)
 	case c.State == Running && known:
-		return e.settleExit(ctx, en, child.Exit)
+		return e.settleExit(ctx, en, child.Exit, func() {})
 	case c.State == Running:
-		return e.settleExit(ctx, en, keeper.Exit{Code: lostExitCode, At: time.Now()})
+		return e.settleExit(ctx, en, keeper.Exit{Code: lostExitCode, At: time.Now()}, func() {})
 	case c.State == Starting:
 		return e.settleFailedStart(ctx, en, c, errCutOff)
 	case known:

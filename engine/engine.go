@@ -66,6 +66,7 @@ type Engine struct {
 	containers map[string]*entry
 	networks   map[string]network.Network
 	steps      map[string]stepHold
+	leaving    map[string]netip.Addr            // addresses of containers that have exited and whose devices have not gone yet
 	published  map[string][]network.Publication // by the key that Publish was given
 	started    bool                             // Run has begun: changes reach the kernel
 
@@ -101,6 +102,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 		containers: map[string]*entry{},
 		networks:   map[string]network.Network{},
 		steps:      map[string]stepHold{},
+		leaving:    map[string]netip.Addr{},
 		published:  map[string][]network.Publication{},
 	}
 	e.net = network.New(network.Config{Tag: e.tag, Log: cfg.Log})

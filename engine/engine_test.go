@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"naru/engine"
-	"naru/engine/enginetest"
 	"naru/engine/logs"
+	"naru/internal/enginetest"
 	"naru/naru"
 )
 

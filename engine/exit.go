@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"naru/engine/keeper"
@@ -26,19 +27,21 @@ func (e *Engine) watchExit(en *entry) {
 		en.op.Lock()
 		defer en.op.Unlock()
 		// To the end, whatever becomes of the daemon's context: half an exit would have to be settled again.
-		if err := e.settleExit(context.WithoutCancel(e.life), en, exit); err != nil {
+		if err := e.settleExit(context.WithoutCancel(e.life), en, exit, func() { close(done) }); err != nil {
 			e.log.Error("settle a container's exit", "container", id, "err", err)
 		}
-		close(done)
 	})
 }
 
 // lostExitCode stands for an exit whose status nobody saw.
 const lostExitCode = 255
 
-// settleExit cleans the kernel, writes the exit down and lets the keeper forget it, in this order: a crash between
-// any two of them is repeated by adopt. The caller holds en.op.
-func (e *Engine) settleExit(ctx context.Context, en *entry, exit keeper.Exit) error {
+// settleExit writes the exit down, tells who waits for it, and then cleans up what can take its time: the kernel takes
+// a moment to let go of a network device. A crash in between leaves what Adopt repeats or Fsck finds. The caller holds
+// en.op; tell is called once.
+func (e *Engine) settleExit(ctx context.Context, en *entry, exit keeper.Exit, tell func()) error {
+	tell = sync.OnceFunc(tell)
+	defer tell()
 	c := e.snapshot(en)
 	if c.State != Running && c.State != Starting {
 		return nil
@@ -48,9 +51,20 @@ func (e *Engine) settleExit(ctx context.Context, en *entry, exit keeper.Exit) er
 		e.log.Warn("ask whether memory ran out", "container", c.Name, "err", err)
 	}
 	c.State, c.PID, c.OOMKilled, c.ExitCode, c.FinishedAt = Exited, 0, oom, exit.Code, exit.At.UTC()
+	e.occupy(en, true)
+	defer e.occupy(en, false)
+	if err := e.writeExit(ctx, en, c); err != nil {
+		return err
+	}
+	tell()
 	if err := e.cleanKernel(ctx, c.ID); err != nil {
 		return err
 	}
+	return e.applyChange(ctx)
+}
+
+// writeExit makes the exit last: the container's row, or, when it is to be removed on exit, that there is none any more.
+func (e *Engine) writeExit(ctx context.Context, en *entry, c Container) error {
 	if err := e.save(ctx, en, c); err != nil {
 		return err
 	}
@@ -58,13 +72,21 @@ func (e *Engine) settleExit(ctx context.Context, en *entry, exit keeper.Exit) er
 	if err := e.cfg.Keeper.Forget(ctx, c.ID); err != nil {
 		return fmt.Errorf("forget the exit of %s: %w", c.Name, err)
 	}
-	if err := e.applyChange(ctx); err != nil {
-		return err
-	}
 	if c.Spec.AutoRemove {
 		return e.remove(ctx, en)
 	}
 	return nil
+}
+
+// occupy says whether the container's address is still in use although it does not run: its device is being removed.
+func (e *Engine) occupy(en *entry, yes bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if yes {
+		e.leaving[en.c.ID] = en.c.Addr
+		return
+	}
+	delete(e.leaving, en.c.ID)
 }
 
 // cleanKernel removes what the kernel holds for a container that does not run any more: processes that its process 1

@@ -65,6 +65,9 @@ func (e *Engine) ids() (known, running map[string]bool) {
 	for id := range e.steps {
 		running[id] = true
 	}
+	for id := range e.leaving {
+		running[id] = true
+	}
 	return known, running
 }
 

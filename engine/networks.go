@@ -22,7 +22,7 @@ func (e *Engine) EnsureNetwork(ctx context.Context, name string) (network.Networ
 	if n, ok := e.lookupNetwork(name); ok {
 		return n, nil
 	}
-	n, err := e.newNetwork(name)
+	n, err := e.newNetwork(ctx, name)
 	if err != nil {
 		return network.Network{}, err
 	}
@@ -42,13 +42,17 @@ func (e *Engine) lookupNetwork(name string) (network.Network, bool) {
 	return n, ok
 }
 
-func (e *Engine) newNetwork(name string) (network.Network, error) {
+// newNetwork picks a bridge and a subnet for a network: one that neither another network nor the host itself uses.
+func (e *Engine) newNetwork(ctx context.Context, name string) (network.Network, error) {
 	if !validName.MatchString(name) {
 		return network.Network{}, naru.Errorf(naru.InvalidArgument, "network name %q: use letters, digits, '_', '.' and '-'", name)
 	}
+	used, err := network.HostSubnets(ctx, e.tag)
+	if err != nil {
+		return network.Network{}, err
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	var used []netip.Prefix
 	bridges := map[string]bool{}
 	for _, n := range e.networks {
 		used, bridges[n.Bridge] = append(used, n.Subnet), true
@@ -59,7 +63,7 @@ func (e *Engine) newNetwork(name string) (network.Network, error) {
 	}
 	for i := 0; ; i++ {
 		if bridge := network.BridgeName(e.tag, i); !bridges[bridge] {
-			return network.Network{Name: name, Bridge: bridge, Subnet: subnet, Gateway: subnet.Addr().Next()}, nil
+			return network.Network{Name: name, Bridge: bridge, Subnet: subnet, Gateway: network.Gateway(subnet)}, nil
 		}
 	}
 }

@@ -128,6 +128,9 @@ func (e *Engine) addrTaken(id string) func(netip.Addr) bool {
 	for _, s := range e.steps {
 		taken[s.addr] = true
 	}
+	for _, addr := range e.leaving {
+		taken[addr] = true
+	}
 	return func(a netip.Addr) bool { return taken[a] }
 }
 

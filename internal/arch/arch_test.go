@@ -47,7 +47,7 @@ func TestImportsGoDown(t *testing.T) {
 	}
 }
 
-// allowed reports whether files in the room from may import folder dir. Tests may also use the test kit, and package
+// allowed reports whether files in the room from may import folder dir. Tests may also use the test kits, and package
 // target's tests its in-memory implementation and its suite.
 func allowed(from room, dir string, test bool) bool {
 	to, found := roomOf(dir)
@@ -57,10 +57,15 @@ func allowed(from room, dir string, test bool) bool {
 	if to.path == from.path || slices.ContainsFunc(from.may, to.matches) {
 		return true
 	}
-	if test && (to.path == "internal/testkit" || to.path == "naru" || to.path == "store" || inTarget(from, to)) {
+	if test && (to.path == "internal/testkit" || opensEngines(from, to) || to.path == "naru" || to.path == "store" || inTarget(from, to)) {
 		return true
 	}
 	return !slices.Contains(loners, from.path) && slices.Contains(everybody, to.path)
+}
+
+// opensEngines: tests of the engine and of the machine open real engines.
+func opensEngines(from, to room) bool {
+	return to.path == "internal/enginetest" && (from.path == "engine" || from.path == "target/machine")
 }
 
 // inTarget: tests above and inside target use its suite and its in-memory implementation.

@@ -67,6 +67,7 @@ var rooms = []room{
 
 	{"internal/arch", nil, "the rules are about the tree, not of it"},
 	{"internal/cleanup", nil, "everybody may import it, so it imports nobody"},
+	{"internal/enginetest", []string{"engine", "engine/*", "internal/testkit"}, "tests of the engine, and of what stands on it, open a real one"},
 	{"internal/testkit", nil, "end-to-end tests see naru from outside: its program, and the kernel"},
 
 	{"test", []string{"internal/testkit"}, "end-to-end tests start the real program; what they know of it is its output"},

@@ -40,6 +40,7 @@ type Machine struct {
 
 	publishing sync.Mutex // one publication at a time, so that an older picture never replaces a newer; before mu
 	published  map[string][]network.Publication
+	routed     []naru.Route
 
 	mu       sync.Mutex // guards what follows; never held during an act
 	apps     map[naru.AppEnv]*app

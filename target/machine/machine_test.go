@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"naru/engine/enginetest"
+	"naru/internal/enginetest"
 	"naru/naru"
 	"naru/target"
 	"naru/target/machine"

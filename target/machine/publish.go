@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"reflect"
 	"slices"
 
 	"naru/engine/network"
@@ -26,7 +27,10 @@ func (m *Machine) publish(ctx context.Context) error {
 	p := m.draw()
 	m.mu.Unlock()
 	m.engine.SetAliases(p.aliases)
-	m.router.SetRoutes(p.routes)
+	if !reflect.DeepEqual(p.routes, m.routed) {
+		m.router.SetRoutes(p.routes)
+		m.routed = p.routes
+	}
 	for key, pubs := range p.publications {
 		if slices.EqualFunc(pubs, m.published[key], samePublication) {
 			continue
