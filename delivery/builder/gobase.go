@@ -7,12 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
-	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 
@@ -23,7 +20,7 @@ import (
 // goToolchain is what Go builds start from.
 type goToolchain struct {
 	image    string            // has /usr/local/go, /etc/ssl/certs/ca-certificates.crt and /tmp
-	settings map[string]string // of the host's go command
+	settings map[string]string // of the host's go command, those of goSettings that are set
 }
 
 // goBase finds the toolchain once and remembers it. A failure is not remembered: the user may install Go meanwhile.
@@ -65,7 +62,12 @@ func findGo(ctx context.Context, images *image.Store) (goToolchain, error) {
 	if err != nil && !errors.Is(err, exec.ErrNotFound) {
 		return goToolchain{}, err
 	}
-	t := goToolchain{image: officialGo, settings: settings}
+	t := goToolchain{image: officialGo, settings: map[string]string{}}
+	for _, k := range goSettings {
+		if v := settings[k]; v != "" {
+			t.settings[k] = v
+		}
+	}
 	if _, err := images.Get(ctx, officialGo); err == nil {
 		return t, nil
 	}
@@ -243,15 +245,4 @@ func writeEntry(t *tar.Writer, name, as string) error {
 	}
 	_, err = io.Copy(t, f)
 	return err
-}
-
-// sortedMap yields a map's entries in the order of keys.
-func sortedMap(m map[string]string) iter.Seq2[string, string] {
-	return func(yield func(string, string) bool) {
-		for _, k := range slices.Sorted(maps.Keys(m)) {
-			if !yield(k, m[k]) {
-				return
-			}
-		}
-	}
 }

@@ -4,8 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"path"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 
 	controlapi "github.com/moby/buildkit/api/services/control"
@@ -30,7 +33,9 @@ func (b *Builder) goRecipe(ctx context.Context, spec naru.BuildSpec, sessionID s
 		return nil, fmt.Errorf("find a Go toolchain: %w", err)
 	}
 	w.rename = func(name string) string { return goStepName(name, spec) }
-	file, err := goDockerfile(base.image, spec, base.settings)
+	args := maps.Clone(base.settings)
+	maps.Copy(args, spec.Args)
+	file, err := goDockerfile(base.image, spec.GoPackage, slices.Sorted(maps.Keys(args)))
 	if err != nil {
 		return nil, err
 	}
@@ -38,20 +43,26 @@ func (b *Builder) goRecipe(ctx context.Context, spec naru.BuildSpec, sessionID s
 	if err != nil {
 		return nil, fmt.Errorf("make Go build definition: %w", err)
 	}
-	return &controlapi.SolveRequest{
-		FrontendAttrs:  map[string]string{"local-sessionid:context": sourceMark + folderName(context) + ":" + sessionID},
-		FrontendInputs: map[string]*pb.Definition{"dockerfile": def},
-	}, nil
+	attrs := map[string]string{"local-sessionid:context": sourceMark + folderName(context) + ":" + sessionID}
+	for k, v := range args {
+		attrs["build-arg:"+k] = v
+	}
+	return &controlapi.SolveRequest{FrontendAttrs: attrs, FrontendInputs: map[string]*pb.Definition{"dockerfile": def}}, nil
 }
+
+// What may stand in a Dockerfile of ours without a meaning of its own there.
+var (
+	goPackageName = regexp.MustCompile(`^[A-Za-z0-9._/~@+-]+$`)
+	argName       = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+)
 
 // goDockerfile is the Dockerfile for a Go build. The toolchain's image may have no shell, so the compiling step is in
 // exec form. The parts of the image that never change come first, so that a change of the program changes one layer.
-func goDockerfile(base string, spec naru.BuildSpec, settings map[string]string) (string, error) {
-	target := spec.GoPackage
+func goDockerfile(base, target string, args []string) (string, error) {
 	if target == "" {
 		target = "."
 	}
-	if strings.HasPrefix(target, "-") {
+	if !goPackageName.MatchString(target) || strings.HasPrefix(target, "-") {
 		return "", naru.Errorf(naru.InvalidArgument, "%q is not a Go package", target)
 	}
 	argv, err := json.Marshal([]string{"/usr/local/go/bin/go", "build", "-C", "/src", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", "/app", target})
@@ -61,13 +72,11 @@ func goDockerfile(base string, spec naru.BuildSpec, settings map[string]string) 
 	var f strings.Builder
 	fmt.Fprintf(&f, "FROM %s AS toolchain\nFROM toolchain AS build\n", base)
 	f.WriteString("ENV CGO_ENABLED=0 GOTOOLCHAIN=local GOROOT=/usr/local/go HOME=/root GOPATH=/go GOMODCACHE=/go/pkg/mod GOCACHE=/root/.cache/go-build\n")
-	for _, k := range goSettings {
-		if v := settings[k]; v != "" {
-			fmt.Fprintf(&f, "ARG %s=%s\n", k, quoteArg(v))
+	for _, a := range args {
+		if !argName.MatchString(a) {
+			return "", naru.Errorf(naru.InvalidArgument, "%q is not the name of a build argument", a)
 		}
-	}
-	for k, v := range sortedMap(spec.Args) {
-		fmt.Fprintf(&f, "ARG %s=%s\n", k, quoteArg(v))
+		fmt.Fprintf(&f, "ARG %s\n", a)
 	}
 	// The source is bound rather than copied: it needs no layer of its own.
 	fmt.Fprintf(&f, "RUN --mount=type=bind,target=/src --mount=type=cache,id=naru-gocache,target=/root/.cache/go-build "+
@@ -89,11 +98,6 @@ func goStepName(name string, spec naru.BuildSpec) string {
 		return name
 	}
 	return strings.TrimSpace(before + "go build " + spec.GoPackage)
-}
-
-// quoteArg quotes a value for ARG, where "$" begins a variable.
-func quoteArg(v string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, `$`, `\$`).Replace(v) + `"`
 }
 
 // scratchFile is a folder with one file, for BuildKit.

@@ -1,6 +1,7 @@
 package builder
 
 import (
+	"flag"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -90,5 +91,35 @@ func TestGo(t *testing.T) {
 	t.Log(err)
 	if naru.CodeOf(err) != naru.Failed || !strings.Contains(err.Error(), "undefined: nosuch") {
 		t.Errorf("broken program: %v", err)
+	}
+}
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+func TestGoDockerfile(t *testing.T) {
+	got, err := goDockerfile("naru.local/golang:1.26.0", "./cmd/web", []string{"GOPROXY", "VERSION"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const golden = "testdata/go.Dockerfile"
+	if *update {
+		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("the Dockerfile is\n%s\nwant\n%s", got, want)
+	}
+	for _, bad := range []string{"-x", "a b", "a\nRUN x", `a"`, "<<EOF", "$HOME"} {
+		if _, err := goDockerfile("golang", bad, nil); naru.CodeOf(err) != naru.InvalidArgument {
+			t.Errorf("package %q: %v", bad, err)
+		}
+		if _, err := goDockerfile("golang", ".", []string{bad}); naru.CodeOf(err) != naru.InvalidArgument {
+			t.Errorf("argument %q: %v", bad, err)
+		}
 	}
 }
