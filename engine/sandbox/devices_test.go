@@ -42,7 +42,7 @@ func TestDeviceProgram(t *testing.T) {
 	}{
 		{"head -c1 /dev/zero", true}, {"echo >/dev/null", true}, {"head -c1 /dev/urandom", true},
 		{"echo >/dev/zero", false}, // denied by the last rule
-		{"head -c1 /dev/kmsg", false}, {"head -c1 /dev/vda", false},
+		{"head -c1 /dev/kmsg", false},
 	} {
 		if got, out := tryIn(t, dir, c.script); got != c.ok || !c.ok && !strings.Contains(out, "not permitted") {
 			t.Errorf("%s: worked %v: %s", c.script, got, out)

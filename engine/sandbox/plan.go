@@ -144,10 +144,9 @@ func (p *plan) planMount(s *specs.Spec, m *specs.Mount, host facts) error {
 	case m.Type == "cgroup" || m.Type == "cgroup2":
 		return p.planCgroupMount(m, o, host)
 	case m.Type == "sysfs" && p.idmaps.any() && !newNamespace(s, specs.NetworkNamespace):
-		// The kernel mounts sysfs only for who owns the network namespace; the host's is the right one then.
-		return p.planBind(&specs.Mount{Destination: m.Destination, Source: "/sys"}, mountOptions{
-			bind: true, recursive: true, deep: true, set: o.set | unix.MOUNT_ATTR_RDONLY,
-		})
+		// The kernel mounts sysfs only for who owns the network namespace: the host's stands in, without what the
+		// host has mounted in it.
+		return p.planBind(&specs.Mount{Destination: m.Destination, Source: "/sys"}, mountOptions{bind: true, set: o.set | unix.MOUNT_ATTR_RDONLY})
 	}
 	p.add(program.Op{Kind: program.Mount, Path: m.Destination, Type: m.Type, Source: m.Source, Flags: o.flags, Data: o.data})
 	return nil
