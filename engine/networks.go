@@ -164,7 +164,7 @@ func (e *Engine) applyLocked(ctx context.Context) error {
 	return nil
 }
 
-// networkState is what the kernel should have: all networks, and the ports of what runs.
+// networkState is what the kernel should have: all networks, and the ports of what runs or is about to.
 func (e *Engine) networkState() network.State {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -175,7 +175,7 @@ func (e *Engine) networkState() network.State {
 		s.Publications = append(s.Publications, e.published[key]...)
 	}
 	for _, id := range slices.Sorted(maps.Keys(e.containers)) {
-		if c := e.containers[id].c; c.State == Running {
+		if c := e.containers[id].c; c.State == Running || c.State == Starting {
 			s.Publications = append(s.Publications, publications(c)...)
 		}
 	}

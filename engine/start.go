@@ -80,32 +80,40 @@ func (e *Engine) launch(ctx context.Context, en *entry, c *Container) error {
 	if err != nil {
 		return err
 	}
-	var undo cleanup.Stack
-	defer undo.Run()
 	stdin, err := openStdin(c.Spec, &cfg)
 	if err != nil {
 		return err
 	}
-	undo.Add(func() { closeAll(stdin) })
 	defer closeAll(cfg.Files[0])
+	var undo cleanup.Stack
+	defer undo.Run()
+	undo.Add(func() { closeAll(stdin) })
 
+	// Ports lead there before anybody listens: a rule that cannot be made must fail the start, not a running container.
+	if err := e.applyChange(ctx); err != nil {
+		return err
+	}
+	c.StartedAt = time.Now().UTC() // before its first word, which Attach must not miss
 	box, err := sandbox.Start(ctx, cfg, e.spawner(c.ID))
 	if err != nil {
 		return err
 	}
-	undo.Add(func() {
-		e.logFailure("end a container that was not written down", e.cleanKernel(context.WithoutCancel(ctx), c.ID))
-	})
-	c.PID, c.StartedAt = box.PID, time.Now().UTC()
-	if err := c.to(Running); err != nil {
-		return err
-	}
-	if err := e.save(context.WithoutCancel(ctx), en, *c); err != nil {
-		return err
+	undo.Add(func() { closeAll(box.PidFD, box.Console) })
+	if err := e.writeRunning(context.WithoutCancel(ctx), en, c, box.PID); err != nil {
+		return err // startFailed ends the process
 	}
 	undo.Release()
 	e.running(en, box, stdin)
-	return e.applyChange(ctx)
+	e.tellResolver()
+	return nil
+}
+
+func (e *Engine) writeRunning(ctx context.Context, en *entry, c *Container, pid int) error {
+	c.PID = pid
+	if err := c.to(Running); err != nil {
+		return err
+	}
+	return e.save(ctx, en, *c)
 }
 
 // running notes what only memory knows of a container that runs, and watches for its exit.
@@ -203,9 +211,6 @@ func (f spawnFunc) Spawn(ctx context.Context, id string, cmd fork.Cmd) (fork.Pro
 // startFailed cleans up after a start that failed, writes the reason down, and returns it.
 func (e *Engine) startFailed(ctx context.Context, en *entry, c Container, cause error) error {
 	cause = fmt.Errorf("start container %s: %w", c.Name, cause)
-	if e.snapshot(en).State == Running {
-		return cause // it runs; what failed came after
-	}
 	return errors.Join(cause, e.settleFailedStart(ctx, en, c, cause))
 }
 

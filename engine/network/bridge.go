@@ -54,7 +54,7 @@ func linksOf(kind, prefix string) (map[string]netlink.Link, error) {
 	req := nl.NewNetlinkRequest(unix.RTM_GETLINK, unix.NLM_F_DUMP)
 	req.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
 	req.AddData(info)
-	msgs, err := req.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWLINK)
+	msgs, err := dump(func() ([][]byte, error) { return req.Execute(unix.NETLINK_ROUTE, unix.RTM_NEWLINK) })
 	if err != nil {
 		return nil, fmt.Errorf("list %s interfaces: %w", kind, err)
 	}
@@ -129,7 +129,7 @@ func ensureAddress(link netlink.Link, n Network, have []netlink.Addr) error {
 }
 
 func addrsByLink() (map[int][]netlink.Addr, error) {
-	all, err := netlink.AddrList(nil, netlink.FAMILY_V4)
+	all, err := dump(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, netlink.FAMILY_V4) })
 	if err != nil {
 		return nil, fmt.Errorf("list addresses: %w", err)
 	}

@@ -43,7 +43,7 @@ func HostSubnets(ctx context.Context, tag string) ([]netip.Prefix, error) {
 	if err != nil {
 		return nil, err
 	}
-	routes, err := netlink.RouteList(nil, netlink.FAMILY_V4)
+	routes, err := dump(func() ([]netlink.Route, error) { return netlink.RouteList(nil, netlink.FAMILY_V4) })
 	if err != nil {
 		return nil, fmt.Errorf("list routes: %w", err)
 	}
