@@ -118,7 +118,7 @@ func importHostGo(ctx context.Context, images *image.Store, settings map[string]
 		w.CloseWithError(writeGoTree(w, settings["GOROOT"]))
 	}()
 	_, err := images.Import(ctx, r, name)
-	r.Close() // ends the writer when the import gave up early
+	_ = r.Close() // ends the writer when the import gave up early
 	<-done
 	if err != nil {
 		return "", fmt.Errorf("make an image of %s: %w", settings["GOROOT"], err)

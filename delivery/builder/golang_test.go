@@ -72,20 +72,7 @@ func TestGo(t *testing.T) {
 			t.Errorf("program says %q", got)
 		}
 	}
-	root, err := w.images.Prepare(t.Context(), "tmp", d)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer w.images.Release(t.Context(), "tmp")
-	e := &executor{mounts: filepath.Join(w.dir, "builder", "mounts")}
-	e.withView(root, func(dir string) error {
-		st, err := os.Stat(filepath.Join(dir, "tmp"))
-		if err != nil || st.Mode()&os.ModeSticky == 0 || st.Mode().Perm() != 0o777 {
-			t.Errorf("/tmp: %v %v", st, err)
-		}
-		return nil
-	})
-
+	w.checkTmp(t, d)
 	w.write(t, "cmd/hello/main.go", "package main\n\nfunc main() { nosuch() }\n")
 	_, err = w.build(t.Context(), req, nil)
 	t.Log(err)
@@ -122,4 +109,22 @@ func TestGoDockerfile(t *testing.T) {
 			t.Errorf("argument %q: %v", bad, err)
 		}
 	}
+}
+
+// checkTmp checks that everybody may write to the image's /tmp.
+func (w *world) checkTmp(t *testing.T, d naru.Digest) {
+	t.Helper()
+	root, err := w.images.Prepare(t.Context(), "tmp", d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.images.Release(t.Context(), "tmp")
+	e := &executor{mounts: filepath.Join(w.dir, "builder", "mounts")}
+	e.withView(root, func(dir string) error {
+		st, err := os.Stat(filepath.Join(dir, "tmp"))
+		if err != nil || st.Mode()&os.ModeSticky == 0 || st.Mode().Perm() != 0o777 {
+			t.Errorf("/tmp: %v %v", st, err)
+		}
+		return nil
+	})
 }

@@ -187,17 +187,19 @@ func missing(dir, rel string) bool {
 	if err != nil {
 		return false
 	}
-	defer root.Close()
+	defer closeRoot(root)
 	_, err = root.Lstat(rel)
 	return errors.Is(err, fs.ErrNotExist)
 }
+
+func closeRoot(r *os.Root) { _ = r.Close() } // it was only looked through
 
 func removeStubs(upperDir string, stubs []string) error {
 	root, err := os.OpenRoot(upperDir)
 	if err != nil {
 		return err
 	}
-	defer root.Close()
+	defer closeRoot(root)
 	for _, s := range slices.Backward(stubs) {
 		st, err := root.Lstat(s)
 		if err != nil || st.Mode().IsRegular() && st.Size() > 0 || !st.Mode().IsRegular() && !st.IsDir() {

@@ -124,7 +124,7 @@ func (b *Builder) WithFolder(ctx context.Context, root string, use func(ctx cont
 		return err
 	}
 	l := bufconn.Listen(64 << 10)
-	defer l.Close()
+	defer func() { _ = l.Close() }() // it has no file behind it
 	g, ctx := errgroup.WithContext(ctx)
 	serving, stop := context.WithCancel(ctx)
 	defer stop()
