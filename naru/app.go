@@ -125,9 +125,11 @@ type Strategy string
 const (
 	BlueGreen Strategy = "blue-green" // start the new beside the old, switch all traffic at once
 	Canary    Strategy = "canary"     // give the new a growing share
+	Recreate  Strategy = "recreate"   // stop the old, then start the new: a gap, but one writer of the service's data
 )
 
-// RolloutSpec says how a service's new releases take over; the zero value is blue-green.
+// RolloutSpec says how a service's new releases take over. The zero value is blue-green; the source hop says Recreate for
+// a service that can write to a volume and does not say itself that old and new may overlap.
 type RolloutSpec struct {
 	Strategy     Strategy      `json:"strategy,omitempty"`
 	Steps        []CanaryStep  `json:"steps,omitempty"`         // for Canary

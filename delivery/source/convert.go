@@ -72,6 +72,9 @@ func (c *converter) service(s types.ServiceConfig) (naru.ServiceSpec, extension)
 	}
 	c.image(&spec, s, ext)
 	c.mounts(&spec, s)
+	if spec.Rollout.Strategy == "" && slices.ContainsFunc(spec.Volumes, writable) {
+		spec.Rollout.Strategy = naru.Recreate
+	}
 	if s.StopGracePeriod != nil {
 		spec.StopGrace = time.Duration(*s.StopGracePeriod)
 	}
@@ -223,6 +226,10 @@ func (c *converter) mounts(spec *naru.ServiceSpec, s types.ServiceConfig) {
 	slices.SortFunc(spec.Volumes, func(a, b naru.VolumeMount) int { return strings.Compare(a.Target, b.Target) })
 	slices.Sort(spec.Tmpfs)
 }
+
+// writable tells a mount that makes old and new instances two writers of the same files, which few programs survive: a
+// service with one is recreated, unless it says that it may overlap.
+func writable(m naru.VolumeMount) bool { return !m.ReadOnly }
 
 // mountOptions refuses what the short form "source:target:options" can ask for and naru does not do.
 func (c *converter) mountOptions(v types.ServiceVolumeConfig, at place) {

@@ -135,8 +135,8 @@ func readRollout(v value) naru.RolloutSpec {
 
 func checkRollout(v value, r naru.RolloutSpec) {
 	switch {
-	case r.Strategy != "" && r.Strategy != naru.BlueGreen && r.Strategy != naru.Canary:
-		v.get("strategy").invalid("unknown strategy %q: use blue-green or canary", r.Strategy)
+	case !slices.Contains([]naru.Strategy{"", naru.BlueGreen, naru.Canary, naru.Recreate}, r.Strategy):
+		v.get("strategy").invalid("unknown strategy %q: use blue-green, canary or recreate", r.Strategy)
 	case r.Strategy == naru.Canary && len(r.Steps) == 0:
 		v.invalid("a canary needs steps, as in `steps: [{weight: 10, pause: 1m}, {weight: 50, pause: 5m}]`")
 	case r.Strategy != naru.Canary && len(r.Steps) > 0:

@@ -134,7 +134,7 @@ func deployRule() rule {
 			"placement":       "remove it: there is one machine",
 			"restart_policy":  "use the service's `restart`",
 			"rollback_config": "remove it: a rollout that fails goes back by itself",
-			"update_config":   "say it as `x-naru: {rollout: {strategy: blue-green}}`, or canary with steps",
+			"update_config":   "say it as `x-naru: {rollout: {strategy: blue-green}}`, or recreate, or canary with steps",
 		},
 	}
 }
