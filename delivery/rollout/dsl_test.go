@@ -18,11 +18,12 @@ import (
 // story is a situation in words, and back. The words:
 //
 //	release v2 [config=1]          a release of the app shop; its services follow, one a line, indented:
-//	  web image=b scale=2 route=/ needs=db,cache canary=10/30s,50/1m timeout=30s
+//	  web image=b scale=2 route=/ needs=db,cache canary=10/30s,50/1m timeout=30s [grace=5s] [recreate]
 //	rollout v1 v2 shifting [step=1] [age=5s]     from, to (v0: none), state, time since its step began
 //	awake age=2s                   since when the daemon runs; always, unless said
 //	scale web=3                    asked for by hand
-//	see web/v1 2/2 [removing] [failure="…"] [log="…"]     a set, named by a release that has it, ready/wanted
+//	see web/v1 2/2 [removing] [stopping=1] [failure="…"] [log="…"]     a set, named by a release that has it,
+//	                               ready/wanted, and how many instances of it are on their way out
 //	send web v1=90 v2=10, shop.localhost/ -> web          the traffic as it is; "send nothing"
 type story struct {
 	rollout.Situation
@@ -41,6 +42,11 @@ func readStory(t testing.TB, text string) *story {
 	for line := range strings.Lines(text) {
 		s.read(strings.TrimRight(line, "\n"))
 	}
+	for _, r := range s.releases {
+		if r != s.From && r != s.To {
+			s.Left = append(s.Left, *r)
+		}
+	}
 	slices.SortFunc(s.Observed.Sets, func(a, b target.SetStatus) int { return cmp.Compare(a.Key, b.Key) })
 	return s
 }
@@ -50,7 +56,7 @@ func (s *story) read(line string) {
 	switch {
 	case len(words) == 0 || strings.HasPrefix(line, "#"):
 	case strings.HasPrefix(line, " "):
-		s.last.Services = append(s.last.Services, s.service(words[0], pairs))
+		s.last.Services = append(s.last.Services, s.service(words, pairs))
 	case words[0] == "release":
 		s.last = &naru.Release{AppEnv: shop, Number: s.number(words[1]), ConfigVersion: s.int(pairs["config"])}
 		s.releases[words[1]] = s.last
@@ -123,15 +129,19 @@ func (s *story) duration(text string) time.Duration {
 	return d
 }
 
-func (s *story) service(name string, pairs map[string]string) naru.ReleasedService {
+func (s *story) service(words []string, pairs map[string]string) naru.ReleasedService {
 	svc := naru.ReleasedService{ImageDigest: naru.Digest("sha256:" + pairs["image"])}
-	svc.Name, svc.Scale = naru.ServiceName(name), s.int(cmp.Or(pairs["scale"], "1"))
+	svc.Name, svc.Scale = naru.ServiceName(words[0]), s.int(cmp.Or(pairs["scale"], "1"))
 	if path, ok := pairs["route"]; ok {
 		svc.Routes = []naru.RouteSpec{{Path: path}}
 	}
 	for _, need := range strings.FieldsFunc(pairs["needs"], comma) {
 		svc.DependsOn = append(svc.DependsOn, naru.ServiceName(need))
 	}
+	if slices.Contains(words, "recreate") {
+		svc.Rollout.Strategy = naru.Recreate
+	}
+	svc.StopGrace = s.duration(pairs["grace"])
 	svc.Rollout.ReadyTimeout = s.duration(pairs["timeout"])
 	for _, step := range strings.FieldsFunc(pairs["canary"], comma) {
 		weight, pause, _ := strings.Cut(step, "/")
@@ -182,6 +192,9 @@ func (s *story) see(words []string, pairs map[string]string) {
 	ready, wanted, _ := strings.Cut(words[2], "/")
 	st := target.SetStatus{Key: s.key(words[1]), Service: naru.ServiceName(name), Release: s.number(version),
 		Ready: s.int(ready), Wanted: s.int(wanted), Removing: slices.Contains(words, "removing"), Failure: pairs["failure"]}
+	if n := s.int(pairs["stopping"]); n > 0 {
+		st.Instances = make([]naru.Instance, st.Wanted+n)
+	}
 	if log, ok := pairs["log"]; ok {
 		st.LogLines = strings.Split(log, "\n")
 	}

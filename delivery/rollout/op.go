@@ -36,7 +36,7 @@ func (op SetTraffic) String() string {
 // String is for logs.
 func (op Advance) String() string {
 	text := "advance to " + string(op.State)
-	if op.State == naru.RolloutShifting {
+	if op.State == naru.RolloutShifting || op.State == naru.RolloutStarting && op.Step == recreating {
 		text += fmt.Sprintf(" step %d", op.Step)
 	}
 	if op.Reason != "" {

@@ -2,6 +2,7 @@ package rollout
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -19,6 +20,7 @@ type Situation struct {
 	Scales   map[naru.ServiceName]int // asked for by hand, over the releases' own
 	Domain   string                   // under which an app without a host of its own is reached
 	Observed target.Observation
+	Left     []naru.Release // besides From and To: those whose sets a rollout that gave way has left there
 }
 
 // Op is a step of a plan, in the words of the target, or an advance of the rollout itself.
@@ -45,10 +47,15 @@ type (
 // Plan says what to do now; nothing when all is as it should be, or needs time. It is pure, so that the same plan is
 // tested, executed, and made again after a crash. The rules:
 //
-//   - Old and new sets stand beside each other until the new serve; sets that both releases share are kept.
+//   - Old and new sets stand beside each other until the new serve, unless one must be alone; sets that both releases share are kept.
 //   - A set is applied when those it depends on are ready, or are shared.
 //   - Traffic moves only to ready sets, and all services move together: in steps of weights for those with a canary.
 //   - A set is removed only after the traffic has left it.
+//   - A set that must be alone (naru.Recreate) is never there together with another of its service: whichever is to
+//     come, on any way, is applied when the one before it is gone. The start has two steps for this: first, all
+//     that can become ready beside the old does; then, in the order of their dependencies, the services that are
+//     recreated have their turn: traffic points to the new set, the old is removed, and when it is gone the new is
+//     applied. What was recreated serves both releases until the rest of the traffic moves.
 //   - A failure leaves the old in service: the rollout has failed as soon as that is persisted, and the plan of a failed
 //     rollout puts the traffic back and removes the new.
 //   - The plan of an ended rollout is the app's steady state: it heals what was lost and follows scales.
@@ -68,16 +75,21 @@ func Plan(s Situation) []Op {
 	}
 }
 
-// start makes the new sets, in the order of their dependencies, until all are ready.
+// start makes the new sets, in the order of their dependencies, until all are ready: those that can stand beside the old
+// first, then those that are recreated.
 func (v view) start() []Op {
 	if op, failed := v.failure(v.startDeadline); failed {
 		return []Op{op}
 	}
 	ops := v.converge(v.both())
-	if len(ops) == 0 && v.newAreReady() {
+	switch {
+	case len(ops) > 0 || !v.newAreReady():
+		return ops
+	case v.Rollout.Step < recreating && v.recreatesAny():
+		return []Op{Advance{State: naru.RolloutStarting, Step: recreating}}
+	default:
 		return []Op{Advance{State: naru.RolloutShifting}}
 	}
-	return ops
 }
 
 // shift gives the new sets their share, a step at a time; the last step gives them all.
@@ -118,7 +130,7 @@ func (v view) converge(want wanted) []Op {
 	}
 	now := v.Observed.Traffic
 	// A set that this plan changes is judged by the next, which sees what the change did to it.
-	if t := v.traffic(); len(ops) == 0 && !t.Equal(now) && v.mayMove(t) {
+	if t := v.movable(v.traffic()); len(ops) == 0 && !t.Equal(now) {
 		ops, now = append(ops, SetTraffic{t}), t
 	}
 	for _, st := range v.Observed.Sets {
@@ -129,27 +141,45 @@ func (v view) converge(want wanted) []Op {
 	return ops
 }
 
-// mayApply holds a new set back until those it depends on are ready.
+// mayApply holds a set back while its place is taken, and a new one until those it depends on are ready.
 func (v view) mayApply(set target.Set) bool {
-	if !v.isNew(set.Key) || v.Rollout.State != naru.RolloutStarting {
-		return true
+	name := set.Service.Name
+	if v.isKeptOut(name, set.Key) {
+		return false
 	}
-	return !slices.ContainsFunc(set.Service.DependsOn, func(name naru.ServiceName) bool {
-		key := v.to.key(name)
-		return v.isNew(key) && !v.isReady(key)
-	})
+	return v.Rollout.State != naru.RolloutStarting || !v.isNew(set.Key) || !v.waits(name)
+}
+
+// movable is what can move now of the traffic that should be: all, or that of the services whose sets wait for it
+// to move, so that the others' trouble does not keep them away.
+func (v view) movable(t target.Traffic) target.Traffic {
+	if v.mayMove(t) {
+		return t
+	}
+	some := target.Traffic{Services: map[naru.ServiceName][]target.Weight{}, Routes: v.Observed.Traffic.Routes}
+	maps.Copy(some.Services, v.Observed.Traffic.Services)
+	for name, next := range t.Services {
+		if v.areKeptOut(name, next) {
+			some.Services[name] = next
+		}
+	}
+	return some
+}
+
+func (v view) areKeptOut(name naru.ServiceName, weights []target.Weight) bool {
+	return slices.ContainsFunc(weights, func(w target.Weight) bool { return v.isKeptOut(name, w.Set) })
 }
 
 // mayMove keeps traffic where it is served. The new release gets it only while all its new sets are ready; and on any
 // way, back as well as forward, no service leaves sets that serve for sets that do not: what must move then waits, and
-// what has the traffic stays until it has gone.
+// what has the traffic stays until it has gone. Unless the next set waits for just that.
 func (v view) mayMove(t target.Traffic) bool {
 	if v.Rollout.State == naru.RolloutShifting && !v.newAreReady() {
 		return false
 	}
 	for name, next := range t.Services {
 		now := v.Observed.Traffic.Services[name]
-		if slices.ContainsFunc(now, v.serves) && !slices.ContainsFunc(next, v.serves) {
+		if slices.ContainsFunc(now, v.serves) && !slices.ContainsFunc(next, v.serves) && !v.areKeptOut(name, next) {
 			return false
 		}
 	}
@@ -172,7 +202,7 @@ func (v view) failure(deadline func(naru.ReleasedService) time.Time) (Advance, b
 		case !v.isNew(key):
 		case st.Failure != "":
 			reason = st.Failure
-		case !v.isReady(key) && !v.Now.Before(deadline(s)):
+		case !v.isReady(key) && !v.isLater(s.Name) && !v.Now.Before(deadline(s)):
 			reason = v.slowness(s, st)
 		}
 		if reason != "" {
@@ -190,6 +220,8 @@ func (v view) fail(reason string, lines []string) Advance {
 func (v view) slowness(s naru.ReleasedService, st target.SetStatus) string {
 	took := v.Now.Sub(v.since()).Round(time.Second)
 	switch {
+	case st.Key == "" && v.isKeptOut(s.Name, v.to.key(s.Name)):
+		return fmt.Sprintf("not started in %s: the old instances have not stopped", took)
 	case st.Key == "" && len(s.DependsOn) > 0:
 		return fmt.Sprintf("not started in %s: it waited for %s", took, joinNames(s.DependsOn))
 	case st.Key == "":

@@ -177,8 +177,8 @@ func (r *Rollouts) progress(ctx context.Context, id naru.RolloutID) (Progress, e
 	if err != nil {
 		return Progress{}, err
 	}
-	if s.Observed, err = r.cfg.Target.Observe(ctx, s.Rollout.AppEnv); err != nil {
-		return Progress{}, fmt.Errorf("observe: %w", err)
+	if err = r.observe(ctx, &s); err != nil {
+		return Progress{}, err
 	}
 	return Progress{s.Rollout, Describe(s), s.Observed.Sets}, nil
 }

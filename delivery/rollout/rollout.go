@@ -1,7 +1,8 @@
 // Package rollout receives rollouts that the release hop enqueued, owns their table and its one state machine, and
 // hands on to a target: sets to keep, traffic to set. A pure Plan decides from the two releases and what the target
 // observes; the loop in Run persists each advance before it acts on it, so that a crash anywhere resumes. Between
-// rollouts the same plan keeps every app in its steady state.
+// rollouts the same plan keeps every app in its steady state. New instances start beside the old and take over their
+// traffic at once or by steps; a service with the strategy recreate is stopped first, since its data bears one writer.
 package rollout
 
 import (
@@ -148,10 +149,37 @@ func (r *Rollouts) situation(ctx context.Context, ae naru.AppEnv) (Situation, er
 	if err != nil {
 		return s, err
 	}
-	if s.Observed, err = r.cfg.Target.Observe(ctx, ae); err != nil {
-		return s, fmt.Errorf("observe: %w", err)
+	return s, r.observe(ctx, &s)
+}
+
+// observe fills in what is there, and the releases that a plan must know to judge it.
+func (r *Rollouts) observe(ctx context.Context, s *Situation) (err error) {
+	if s.Observed, err = r.cfg.Target.Observe(ctx, s.Rollout.AppEnv); err != nil {
+		return fmt.Errorf("observe: %w", err)
 	}
-	return s, nil
+	for _, st := range s.Observed.Sets {
+		if see(*s).knows(st.Key) {
+			continue
+		}
+		if err := r.addLeft(ctx, s, st.Release); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addLeft adds the release that left a set. One that is lost is not: its sets are judged without it.
+func (r *Rollouts) addLeft(ctx context.Context, s *Situation, n naru.ReleaseNumber) error {
+	return r.cfg.Store.View(ctx, func(tx *store.Tx) error {
+		rel, err := r.cfg.Releases.Release(tx, s.Rollout.AppEnv, n)
+		switch {
+		case err == nil:
+			s.Left = append(s.Left, rel)
+		case naru.CodeOf(err) != naru.NotFound:
+			return fmt.Errorf("read what left a set: %w", err)
+		}
+		return nil
+	})
 }
 
 // releases fills in the two releases of s.Rollout and the scales.

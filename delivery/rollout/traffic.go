@@ -14,7 +14,7 @@ import (
 func (v view) traffic() target.Traffic {
 	switch v.Rollout.State {
 	case naru.RolloutPending, naru.RolloutStarting:
-		return v.withNewcomers(v.all(v.from))
+		return v.withNewcomers(v.old())
 	case naru.RolloutShifting:
 		if v.Rollout.Step < v.steps() {
 			return v.withNewcomers(v.mixed())
@@ -32,9 +32,21 @@ func (v view) all(r release) target.Traffic {
 	return t
 }
 
+// old gives everything to the old release, except what it has no sets for any more. Whose turn it is to be recreated has
+// its traffic ahead of its set, which gets it at the moment it is ready.
+func (v view) old() target.Traffic {
+	t := v.all(v.from)
+	for name := range t.Services {
+		if v.hasTurn(name) {
+			t.Services[name] = []target.Weight{{Set: v.to.key(name), Release: v.to.Number, Weight: 100}}
+		}
+	}
+	return t
+}
+
 // mixed is the old release's traffic, of which services with a canary give their step's share to the new.
 func (v view) mixed() target.Traffic {
-	t := v.all(v.from)
+	t := v.old()
 	for _, s := range v.to.services() {
 		if v.isCanary(s) {
 			share := s.Rollout.Steps[min(v.Rollout.Step, len(s.Rollout.Steps)-1)].Weight
@@ -65,10 +77,11 @@ func weigh(t target.Traffic, name naru.ServiceName, w target.Weight) target.Traf
 	return t
 }
 
-// isCanary reports whether the service moves in steps: it asks for them, and there is an old set to share with.
+// isCanary reports whether the service moves in steps: it asks for them, and there is an old set to share with, at the
+// same time.
 func (v view) isCanary(s naru.ReleasedService) bool {
 	_, old := v.from.service(s.Name)
-	return s.Rollout.Strategy == naru.Canary && len(s.Rollout.Steps) > 0 && old && v.isNew(v.to.key(s.Name))
+	return s.Rollout.Strategy == naru.Canary && len(s.Rollout.Steps) > 0 && old && v.isNew(v.to.key(s.Name)) && !v.recreates(s.Name)
 }
 
 // steps is how many steps come before the last one, which gives the new release everything: 0 without a canary. With

@@ -12,9 +12,17 @@ import (
 type view struct {
 	Situation
 	from, to release
+	known    []release // these two, and those of which sets are left
 }
 
-func see(s Situation) view { return view{s, release{s.From}, release{s.To}} }
+func see(s Situation) view {
+	v := view{Situation: s, from: release{s.From}, to: release{s.To}}
+	v.known = append(v.known, v.from, v.to)
+	for i := range s.Left {
+		v.known = append(v.known, release{&s.Left[i]})
+	}
+	return v
+}
 
 // release is a release that may be nothing.
 type release struct{ *naru.Release }
@@ -44,8 +52,24 @@ func (r release) key(name naru.ServiceName) naru.SetKey {
 	return s.SetKey(r.ConfigVersion)
 }
 
+// withKey is the service whose set has the key.
+func (r release) withKey(key naru.SetKey) (naru.ReleasedService, bool) {
+	for _, s := range r.services() {
+		if s.SetKey(r.ConfigVersion) == key {
+			return s, true
+		}
+	}
+	return naru.ReleasedService{}, false
+}
+
+// knows reports whether it can be told what the set is.
+func (v view) knows(key naru.SetKey) bool {
+	return slices.ContainsFunc(v.known, func(r release) bool { return r.hasKey(key) })
+}
+
 func (r release) hasKey(key naru.SetKey) bool {
-	return slices.ContainsFunc(r.services(), func(s naru.ReleasedService) bool { return s.SetKey(r.ConfigVersion) == key })
+	_, ok := r.withKey(key)
+	return ok
 }
 
 // wanted is the sets that should be there.
@@ -82,16 +106,18 @@ func (v view) goal() release {
 // serving is the sets of the goal.
 func (v view) serving() wanted { return v.sets(v.goal()) }
 
-// both is the old sets and the new; one that they share has the larger number of instances until all is decided.
+// both is the old sets and the new; one that they share has the larger number of instances until all is decided. Of a
+// service that is recreated it is one or the other.
 func (v view) both() wanted {
-	out := v.sets(v.from)
+	out := slices.DeleteFunc(v.sets(v.from), func(s target.Set) bool { return v.hasTurn(s.Service.Name) })
 	for _, set := range v.sets(v.to) {
 		i := slices.IndexFunc(out, func(s target.Set) bool { return s.Key == set.Key })
-		if i < 0 {
+		switch name := set.Service.Name; {
+		case i >= 0:
+			out[i].Instances = max(out[i].Instances, set.Instances)
+		case !v.recreates(name) || v.hasTurn(name):
 			out = append(out, set)
-			continue
 		}
-		out[i].Instances = max(out[i].Instances, set.Instances)
 	}
 	return out
 }
@@ -105,11 +131,21 @@ func (v view) isReady(key naru.SetKey) bool {
 	return ok && st.IsReady()
 }
 
+// lacks reports whether the new release has a new set of the service, and it is not ready.
+func (v view) lacks(name naru.ServiceName) bool {
+	key := v.to.key(name)
+	return v.isNew(key) && !v.isReady(key)
+}
+
+// waits reports whether a new set that the service depends on is not ready.
+func (v view) waits(name naru.ServiceName) bool {
+	s, _ := v.to.service(name)
+	return slices.ContainsFunc(s.DependsOn, v.lacks)
+}
+
+// newAreReady reports whether all new sets are ready whose time it is.
 func (v view) newAreReady() bool {
-	return !slices.ContainsFunc(v.to.services(), func(s naru.ReleasedService) bool {
-		key := v.to.key(s.Name)
-		return v.isNew(key) && !v.isReady(key)
-	})
+	return !slices.ContainsFunc(v.to.services(), func(s naru.ReleasedService) bool { return v.lacks(s.Name) && !v.isLater(s.Name) })
 }
 
 // since is when the present step began, or when the daemon came back in the middle of it: after its death, or the
@@ -121,9 +157,14 @@ func (v view) since() time.Time {
 	return v.Rollout.StepSince
 }
 
-// startDeadline is when a new set must be ready: its own time after those it depends on had theirs.
+// startDeadline is when a new set must be ready: its own time after those it depends on had theirs. While services are
+// recreated, all others count as depending on them: who was ready may miss them.
 func (v view) startDeadline(s naru.ReleasedService) time.Time {
-	return v.since().Add(v.timeToReady(s))
+	took := v.timeToReady(s)
+	if v.Rollout.Step == recreating && !v.recreates(s.Name) {
+		took = max(took, v.timeToRecreate()+readyTimeout(s))
+	}
+	return v.since().Add(took)
 }
 
 func (v view) timeToReady(s naru.ReleasedService) time.Duration {
@@ -133,7 +174,7 @@ func (v view) timeToReady(s naru.ReleasedService) time.Duration {
 			longest = max(longest, v.timeToReady(d))
 		}
 	}
-	return longest + readyTimeout(s)
+	return longest + v.timeToStop(s.Name) + readyTimeout(s)
 }
 
 func readyTimeout(s naru.ReleasedService) time.Duration {

@@ -42,12 +42,14 @@ func (v view) unready() string {
 		if !v.isNew(key) || v.isReady(key) {
 			continue
 		}
-		st, there := v.Observed.Set(key)
-		if !there {
+		switch st, there := v.Observed.Set(key); {
+		case there:
+			parts = append(parts, fmt.Sprintf("%s %d of %d ready", s.Name, st.Ready, st.Wanted))
+		case v.hasTurn(s.Name) && v.isKeptOut(s.Name, key):
+			parts = append(parts, fmt.Sprintf("%s waits for the old to stop", s.Name))
+		default:
 			parts = append(parts, string(s.Name)+" waits")
-			continue
 		}
-		parts = append(parts, fmt.Sprintf("%s %d of %d ready", s.Name, st.Ready, st.Wanted))
 	}
 	if len(parts) == 0 {
 		return ""
