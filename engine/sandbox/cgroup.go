@@ -209,8 +209,8 @@ func removeGroupDir(dir string) error {
 // in one write; a frozen process of v1 dies only when it thaws.
 func (g *cgroup) killAll(ctx context.Context) error {
 	for _, dir := range g.dirs() {
-		os.WriteFile(filepath.Join(dir, "pids.max"), []byte("0"), 0)
-		os.WriteFile(filepath.Join(dir, "cgroup.kill"), []byte("1"), 0)
+		_ = os.WriteFile(filepath.Join(dir, "pids.max"), []byte("0"), 0) // not every hierarchy has these
+		_ = os.WriteFile(filepath.Join(dir, "cgroup.kill"), []byte("1"), 0)
 	}
 	pids, err := g.members()
 	if err != nil {
@@ -224,7 +224,7 @@ func (g *cgroup) killAll(ctx context.Context) error {
 		}
 	}
 	for _, dir := range g.dirs() {
-		os.WriteFile(filepath.Join(dir, "freezer.state"), []byte("THAWED"), 0)
+		_ = os.WriteFile(filepath.Join(dir, "freezer.state"), []byte("THAWED"), 0) // nor this
 	}
 	for _, f := range dying {
 		if err := awaitExit(ctx, f); err != nil {
@@ -244,7 +244,7 @@ func (g *cgroup) killMember(pid int) *os.File {
 		unix.Close(fd)
 		return nil
 	}
-	unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
+	_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) // one that has ended needs none, and awaitExit sees the rest
 	return os.NewFile(uintptr(fd), "pidfd")
 }
 

@@ -20,6 +20,7 @@ type ExecConfig struct {
 	PidFD      *os.File
 	Process    *specs.Process
 	Seccomp    *specs.LinuxSeccomp // the container's
+	Filters    *Filters            // see Config
 	CgroupPath string              // the container's
 	UIDMap     []specs.LinuxIDMapping
 	GIDMap     []specs.LinuxIDMapping
@@ -36,7 +37,7 @@ func Exec(ctx context.Context, cfg ExecConfig, sp Spawner) (*Sandbox, error) {
 	if wantsConsole(cfg.Console, cfg.Process) {
 		ops = append(ops, consoleOp(cfg.Process, ""))
 	}
-	process, err := planProcess(cfg.Process, cfg.Seccomp, false)
+	process, err := planProcess(cfg.Process, cfg.Filters, cfg.Seccomp, false)
 	if err != nil {
 		return nil, err
 	}

@@ -68,7 +68,7 @@ func planContainer(cfg *Config, host facts) (*plan, error) {
 		p.add(program.Op{Kind: program.ReadOnly, Path: "/", Flags: program.InPlace})
 	}
 	p.add(program.Op{Kind: program.Pivot}, program.Op{Kind: program.Await})
-	process, err := planProcess(s.Process, s.Linux.Seccomp, cfg.Init)
+	process, err := planProcess(s.Process, cfg.Filters, s.Linux.Seccomp, cfg.Init)
 	p.add(process...)
 	return p, err
 }
@@ -86,7 +86,7 @@ func (p *plan) addSource(op program.Op, src source) {
 const rootDir = "r"
 
 // planRoot puts the layers together. In a user namespace each is idmapped, so that files on disk keep the image's
-// ids, and the overlay keeps its marks in user.* attributes: trusted.* ones are only for the host's root.
+// ids.
 func (p *plan) planRoot(r Rootfs) error {
 	attach := func(dir, at string) {
 		p.addSource(program.Op{Kind: program.Attach, Path: at}, source{path: dir, idmap: p.idmaps.any()})
@@ -107,6 +107,8 @@ func (p *plan) planRoot(r Rootfs) error {
 	return nil
 }
 
+// planOverlay keeps an overlay's marks in user.* attributes always: trusted.* ones are only for the host's root, and
+// a layer must mean the same with a user namespace and without.
 func (p *plan) planOverlay(r Rootfs, attach func(dir, at string)) error {
 	lower := make([]string, len(r.Lower))
 	for i, dir := range r.Lower {
@@ -122,10 +124,7 @@ func (p *plan) planOverlay(r Rootfs, attach func(dir, at string)) error {
 		attach(dir, "u")
 		options += ",upperdir=u/" + filepath.Base(r.Upper) + ",workdir=u/" + filepath.Base(r.Work)
 	}
-	if p.idmaps.any() {
-		options += ",userxattr"
-	}
-	p.add(program.Op{Kind: program.Overlay, Path: rootDir, Data: options})
+	p.add(program.Op{Kind: program.Overlay, Path: rootDir, Data: options + ",userxattr"})
 	return nil
 }
 

@@ -8,7 +8,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"naru/engine/sandbox/program"
-	"naru/engine/sandbox/seccomp"
 	"naru/naru"
 )
 
@@ -21,8 +20,8 @@ const defaultUmask = 0o022
 
 // planProcess turns the init into the process: limits, identity, rights, and exec. A seccomp filter comes last, so
 // that it need not allow the steps before; without no_new_privs that takes a right which those steps drop.
-func planProcess(p *specs.Process, policy *specs.LinuxSeccomp, reaper bool) ([]program.Op, error) {
-	filter, err := planSeccomp(policy)
+func planProcess(p *specs.Process, filters *Filters, policy *specs.LinuxSeccomp, reaper bool) ([]program.Op, error) {
+	filter, err := planSeccomp(filters, policy)
 	if err != nil {
 		return nil, err
 	}
@@ -47,11 +46,11 @@ func planProcess(p *specs.Process, policy *specs.LinuxSeccomp, reaper bool) ([]p
 	return append(ops, last), nil
 }
 
-func planSeccomp(policy *specs.LinuxSeccomp) ([]program.Op, error) {
+func planSeccomp(filters *Filters, policy *specs.LinuxSeccomp) ([]program.Op, error) {
 	if policy == nil {
 		return nil, nil
 	}
-	f, err := seccomp.Compile(policy)
+	f, err := filters.compile(policy)
 	if err != nil {
 		return nil, naru.Errorf(naru.InvalidArgument, "compile the seccomp policy: %w", err)
 	}

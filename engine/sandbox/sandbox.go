@@ -29,6 +29,8 @@ type Config struct {
 	Console bool // the process gets a terminal; its master is returned. Also asked for by Spec.Process.Terminal
 	Init    bool // a reaper is process 1
 	MakeCwd bool // a working directory that is missing is made, root's, as Docker does for -w
+	// Filters remembers compiled seccomp policies between starts; nil compiles each time.
+	Filters *Filters
 	// Attach connects the network, while the init waits; nil leaves it as it is.
 	Attach func(ctx context.Context, netns *os.File) error
 }

@@ -242,16 +242,14 @@ func TestManyLayers(t *testing.T) {
 	}
 }
 
-// TestOpaqueFoldersOfLayers keeps the promise that image/ must know: below a user namespace the kernel believes
-// user.overlay.opaque only, without one trusted.overlay.opaque only. Layers carry both.
+// Layers carry their marks as user.overlay.* attributes only, whoever unpacked them: an overlay reads those with a user
+// namespace and without.
 func TestOpaqueFoldersOfLayers(t *testing.T) {
 	l := newLab(t)
 	l.must(os.WriteFile(filepath.Join(l.layer, "data/below"), nil, 0o644))
 	above := filepath.Join(t.TempDir(), "above")
 	l.must(os.MkdirAll(filepath.Join(above, "data"), 0o755))
-	for _, name := range []string{"user.overlay.opaque", "trusted.overlay.opaque"} {
-		l.must(unix.Setxattr(filepath.Join(above, "data"), name, []byte("y"), 0))
-	}
+	l.must(unix.Setxattr(filepath.Join(above, "data"), "user.overlay.opaque", []byte("y"), 0))
 	for _, maps := range [][]specs.LinuxIDMapping{ids(), nil} {
 		cfg := l.configFor(sandbox.Defaults{Args: []string{"ls", "/data"}, UIDMap: maps, GIDMap: maps})
 		cfg.Rootfs.Lower = append([]string{above}, cfg.Rootfs.Lower...)

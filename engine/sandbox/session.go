@@ -125,7 +125,10 @@ func (s *session) keepConsole(oob []byte) error {
 	if err != nil || len(fds) != 1 {
 		return fmt.Errorf("receive the terminal: %d descriptors: %w", len(fds), err)
 	}
-	unix.SetNonblock(fds[0], true) // so that reads of it end when it is closed
+	if err := unix.SetNonblock(fds[0], true); err != nil { // so that reads of it end when it is closed
+		unix.Close(fds[0])
+		return fmt.Errorf("receive the terminal: %w", err)
+	}
 	s.console = os.NewFile(uintptr(fds[0]), "console")
 	return nil
 }
@@ -236,7 +239,7 @@ func (s *session) kill(ctx context.Context) error {
 	if err := awaitExit(ctx, s.process.FD); err != nil {
 		return err
 	}
-	unix.Waitid(unix.P_PIDFD, fd, nil, unix.WEXITED|unix.WNOHANG, nil) // ECHILD: the keeper's
+	_ = unix.Waitid(unix.P_PIDFD, fd, nil, unix.WEXITED|unix.WNOHANG, nil) // ECHILD: the keeper's
 	return nil
 }
 
@@ -300,7 +303,7 @@ func raiseLimits(pid int, limits []specs.POSIXRlimit) error {
 		}
 		if has.Max < l.Hard {
 			has.Max = l.Hard
-			unix.Prlimit(pid, resource, &has, nil)
+			_ = unix.Prlimit(pid, resource, &has, nil) // see above
 		}
 	}
 	return nil

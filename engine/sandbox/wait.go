@@ -17,14 +17,17 @@ func awaitExit(ctx context.Context, pidfd *os.File) error {
 	if err != nil {
 		return fmt.Errorf("wait for a process: %w", err)
 	}
-	unix.SetNonblock(ep, true)
+	if err := unix.SetNonblock(ep, true); err != nil {
+		unix.Close(ep)
+		return fmt.Errorf("wait for a process: %w", err)
+	}
 	set := os.NewFile(uintptr(ep), "epoll")
 	defer set.Close()
 	event := unix.EpollEvent{Events: unix.EPOLLIN}
 	if err := unix.EpollCtl(ep, unix.EPOLL_CTL_ADD, int(pidfd.Fd()), &event); err != nil {
 		return fmt.Errorf("wait for a process: %w", err)
 	}
-	stop := context.AfterFunc(ctx, func() { set.SetReadDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { _ = set.SetReadDeadline(time.Unix(1, 0)) /* closed: the wait is over */ })
 	defer stop()
 	conn, err := set.SyscallConn()
 	if err != nil {

@@ -237,7 +237,7 @@ func writeFile(path string, data []byte) error {
 func (b *birth) bury() {
 	b.reapGoBetween()
 	if b.pid != 0 {
-		unix.Kill(b.pid, unix.SIGKILL)
+		_ = unix.Kill(b.pid, unix.SIGKILL) // a zombie needs none
 		reap(b.pid)
 	}
 }

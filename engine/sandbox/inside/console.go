@@ -69,7 +69,7 @@ func (m *machine) bindConsole(slave int, p string) error {
 }
 
 func takeTerminal(slave int) error {
-	unix.Setsid() // fails when it leads a session already, which is as good
+	_, _ = unix.Setsid() // fails when it leads a session already, which is as good
 	if err := unix.IoctlSetInt(slave, unix.TIOCSCTTY, 0); err != nil {
 		return fail("controlling terminal", err)
 	}

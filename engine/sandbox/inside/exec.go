@@ -17,7 +17,9 @@ const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 // after Ready takes it back.
 func (m *machine) exec(o *program.Op) error {
 	env := withHome(o.Env)
-	m.send([]byte{program.MsgReady})
+	if err := m.send([]byte{program.MsgReady}); err != nil {
+		return fail("ready", err)
+	}
 	return fail(o.List[0], tryEach(o.List[0], env, func(file string) error {
 		return syscall.Exec(file, o.List, env)
 	}))

@@ -59,7 +59,9 @@ func fail(about string, err error) error {
 }
 
 func (m *machine) run() error {
-	unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return fail("become undumpable", err)
+	}
 	// A descriptor that leaked into us ends with exec; so do all that the program brings.
 	if err := unix.CloseRange(program.SocketFD, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
 		return fail("close_range", err)
@@ -251,7 +253,7 @@ func (m *machine) report(err error) {
 	}
 	body := f.Encode()
 	msg := binary.LittleEndian.AppendUint32([]byte{program.MsgFailure}, uint32(len(body)))
-	m.send(append(msg, body...))
+	_ = m.send(append(msg, body...)) // a daemon that went away wants no report
 }
 
 func (m *machine) send(b []byte) error {

@@ -61,7 +61,9 @@ func dropBounding(keep uint64) error {
 // undo at exec anyway). Capabilities are kept for setCaps; a death signal is armed again, since the kernel forgets it.
 func setUser(o *program.Op) error {
 	var deathSignal int32
-	unix.Prctl(unix.PR_GET_PDEATHSIG, uintptr(unsafe.Pointer(&deathSignal)), 0, 0, 0)
+	if err := unix.Prctl(unix.PR_GET_PDEATHSIG, uintptr(unsafe.Pointer(&deathSignal)), 0, 0, 0); err != nil {
+		return fail("death signal", err)
+	}
 	syscall.Umask(int(o.Args[0]))
 	if err := unix.Prctl(unix.PR_SET_KEEPCAPS, 1, 0, 0, 0); err != nil {
 		return fail("keep capabilities", err)

@@ -16,7 +16,9 @@ import (
 func reapMain() {
 	m := &machine{sock: program.SocketFD, op: &program.Op{Kind: program.Exec}}
 	unix.CloseOnExec(m.sock)
-	m.send([]byte{program.MsgReady})
+	if err := m.send([]byte{program.MsgReady}); err != nil {
+		os.Exit(1) // the daemon went away
+	}
 	// Caught before the child is there, so that no signal is lost; exec gives the child its defaults back.
 	signals := make(chan os.Signal, 64)
 	signal.Notify(signals)
@@ -49,7 +51,7 @@ func passOn(signals <-chan os.Signal, pid int) {
 		switch s {
 		case unix.SIGCHLD, unix.SIGURG, unix.SIGTTIN, unix.SIGTTOU: // ours, the Go runtime's, the terminal's
 		default:
-			unix.Kill(pid, s.(syscall.Signal))
+			_ = unix.Kill(pid, s.(syscall.Signal)) // it has ended: nobody is left to tell
 		}
 	}
 }
