@@ -20,6 +20,7 @@ type Releases interface {
 	Scale(ctx context.Context, ae naru.AppEnv, instances map[naru.ServiceName]int) (naru.Release, bool, error)
 	Down(ctx context.Context, ae naru.AppEnv) error
 	List(ctx context.Context, ae naru.AppEnv) ([]naru.Release, error)
+	AppEnvs(ctx context.Context) ([]naru.AppEnv, error)
 }
 
 // Rollouts follows the moves of traffic.

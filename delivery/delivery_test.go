@@ -77,6 +77,13 @@ func (h *hops) Down(context.Context, naru.AppEnv) error { return nil }
 
 func (h *hops) List(context.Context, naru.AppEnv) ([]naru.Release, error) { return h.releases, nil }
 
+func (h *hops) AppEnvs(context.Context) ([]naru.AppEnv, error) { return []naru.AppEnv{guestbook}, nil }
+
+func (h *hops) Keep(_ context.Context, r naru.Release) error {
+	h.note("keep the images of %s", r.Number)
+	return nil
+}
+
 func (h *hops) Follow(_ context.Context, _ naru.AppEnv, each func(naru.Rollout)) (naru.Rollout, error) {
 	each(h.end)
 	return h.end, nil
@@ -132,7 +139,7 @@ func TestUpBuildsMintsAndFollows(t *testing.T) {
 		t.Fatal(err)
 	}
 	slices.Sort(h.asked) // images are made side by side
-	want := []string{"build web of guestbook through s1", "mint db=sha256:postgres web=sha256:built worker=sha256:built for up", "resolve postgres"}
+	want := []string{"build web of guestbook through s1", "keep the images of v3", "mint db=sha256:postgres web=sha256:built worker=sha256:built for up", "resolve postgres"}
 	if diff := cmp.Diff(want, h.asked); diff != "" {
 		t.Error(diff)
 	}

@@ -20,9 +20,11 @@ type Builder interface {
 	Build(ctx context.Context, ae naru.AppEnv, s naru.ServiceSpec, session string, progress func(BuildProgress)) (naru.Digest, error)
 }
 
-// Images finds an image by its reference: a local one, else one pulled.
+// Images finds an image by its reference, a local one, else one pulled; and keeps the images of a release, so that it
+// can be rolled back to when their names have long meant others.
 type Images interface {
 	Resolve(ctx context.Context, reference string) (naru.Digest, error)
+	Keep(ctx context.Context, r naru.Release) error
 }
 
 // Delivery carries changes through the hops.
@@ -63,7 +65,34 @@ func (d *Delivery) Up(ctx context.Context, up Up, emit func(Event)) error {
 	if err != nil {
 		return err
 	}
+	if rolling {
+		// After the mint: until its next build an image has its name to hold it, and a daemon that dies here keeps the
+		// images of all releases when it starts again.
+		if err := d.Images.Keep(ctx, release); err != nil {
+			return err
+		}
+	}
 	return d.finish(ctx, release, rolling, up.Detach, emit)
+}
+
+// KeepImages keeps the images of every release there is.
+func (d *Delivery) KeepImages(ctx context.Context) error {
+	apps, err := d.Releases.AppEnvs(ctx)
+	if err != nil {
+		return fmt.Errorf("keep the images of releases: %w", err)
+	}
+	for _, ae := range apps {
+		releases, err := d.Releases.List(ctx, ae)
+		if err != nil {
+			return fmt.Errorf("keep the images of %s: %w", ae, err)
+		}
+		for _, r := range releases {
+			if err := d.Images.Keep(ctx, r); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // images finds or makes the image of every service; services that are built alike share one build.

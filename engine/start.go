@@ -151,7 +151,8 @@ func (e *Engine) sandboxConfig(ctx context.Context, c Container) (sandbox.Config
 	if err != nil {
 		return sandbox.Config{}, err
 	}
-	cfg := sandbox.Config{ID: c.ID, Spec: spec, Rootfs: sandboxRootfs(root), CgroupPath: in.cgroup, Console: c.Spec.TTY, Init: c.Spec.Init}
+	cfg := sandbox.Config{ID: c.ID, Spec: spec, Rootfs: sandboxRootfs(root), CgroupPath: in.cgroup, Console: c.Spec.TTY,
+		Init: c.Spec.Init, MakeCwd: true}
 	if c.Addr.IsValid() {
 		cfg.Attach = func(ctx context.Context, netns *os.File) error {
 			return e.net.Attach(ctx, n, network.Endpoint{ID: c.ID, Addr: c.Addr, NetNS: netns})

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
 	"naru/engine/image"
 	"naru/engine/keeper"
@@ -163,7 +164,7 @@ func (e *Engine) stepConfig(step Step, id, dir string, hold stepHold) (sandbox.C
 	s.Linux.CgroupsPath = e.cgroup(id)
 	s.Mounts = append(s.Mounts, etcMounts(dir, ids)...)
 	for _, m := range step.Mounts {
-		if m.Type == "bind" {
+		if m.Type == "bind" && !isOverlay(m.Source) {
 			m.UIDMappings, m.GIDMappings = ids, ids
 		}
 		s.Mounts = append(s.Mounts, m)
@@ -173,4 +174,11 @@ func (e *Engine) stepConfig(step Step, id, dir string, hold stepHold) (sandbox.C
 		root = sandbox.Rootfs{Path: step.Rootfs.Upper}
 	}
 	return sandbox.Config{ID: id, Spec: s, Rootfs: root, CgroupPath: s.Linux.CgroupsPath}, nil
+}
+
+// isOverlay reports whether a folder is shown by an overlay, whose ids the kernel cannot map: a stage of several layers
+// that a step looks into. Its files are nobody's there, and readable as their modes say.
+func isOverlay(path string) bool {
+	var fs unix.Statfs_t
+	return unix.Statfs(path, &fs) == nil && fs.Type == unix.OVERLAYFS_SUPER_MAGIC
 }

@@ -64,6 +64,17 @@ func (a resolve) Resolve(ctx context.Context, reference string) (naru.Digest, er
 	return img.Digest, err
 }
 
+// Keep implements delivery.Images. An image that is gone already, whoever removed it, is passed over.
+func (a resolve) Keep(ctx context.Context, r naru.Release) error {
+	for _, s := range r.Services {
+		err := a.images.Pin(ctx, "release-"+r.AppEnv.Label(), s.ImageDigest)
+		if err != nil && naru.CodeOf(err) != naru.NotFound {
+			return fmt.Errorf("keep the image of service %s of %s: %w", s.Name, r.Number, err)
+		}
+	}
+	return nil
+}
+
 // steps is the engine as the builder wants it.
 type steps struct{ e *engine.Engine }
 

@@ -152,6 +152,10 @@ func closing(log *slog.Logger, doing string, f func() error) {
 // routerGrace bounds how long a daemon that ends waits for requests under way: the next one cannot begin before.
 const routerGrace = 5 * time.Second
 
+// routerPatience is how long a request waits when its service has no ready instance: long enough for one that died to be
+// replaced.
+const routerPatience = 3 * time.Second
+
 // holder names who has a port already, for an error's text; empty when it cannot be told.
 func holder(address string) string {
 	ip, port, err := parseListen(address)

@@ -36,6 +36,7 @@ type daemon struct {
 	rollouts *rollout.Rollouts
 	releases *release.Releases
 	builder  *builder.Builder
+	delivery *delivery.Delivery
 
 	containers *containers
 }
@@ -89,7 +90,7 @@ func (d *daemon) openEngine(ctx context.Context, undo *cleanup.Stack) (err error
 }
 
 func (d *daemon) openTarget(ctx context.Context, _ *cleanup.Stack) (err error) {
-	d.router = router.New(router.Options{Log: d.log.With("part", "router"), Grace: routerGrace})
+	d.router = router.New(router.Options{Log: d.log.With("part", "router"), Grace: routerGrace, Patience: routerPatience})
 	d.machine, err = machine.Open(ctx, machine.Config{
 		Engine: d.engine, Store: d.store, Router: d.router, Log: d.log.With("part", "machine"),
 	})
@@ -108,19 +109,20 @@ func (d *daemon) openDelivery(ctx context.Context, undo *cleanup.Stack) (err err
 		return err
 	}
 	undo.Add(func() { closing(d.log, "close the builder", d.builder.Close) })
-	return nil
+	d.delivery = &delivery.Delivery{
+		Builder: builds{d.builder}, Images: resolve{d.images}, Releases: d.releases, Rollouts: d.rollouts,
+		Volumes: d.machine, Target: d.machine, URLs: d.urls,
+	}
+	return d.delivery.KeepImages(ctx)
 }
 
 // apiServer joins the API to what it asks.
 func (d *daemon) apiServer(ctx context.Context) *server.Server {
 	apps := &apps{releases: d.releases, rollouts: d.rollouts, machine: d.machine, urls: d.urls}
 	return server.New(ctx, server.Config{
-		Version: programVersion(),
-		Delivery: &delivery.Delivery{
-			Builder: builds{d.builder}, Images: resolve{d.images}, Releases: d.releases, Rollouts: d.rollouts,
-			Volumes: d.machine, Target: d.machine, URLs: d.urls,
-		},
-		Apps: apps, Instances: apps, Logs: containerLogs{d.engine},
+		Version:  programVersion(),
+		Delivery: d.delivery,
+		Apps:     apps, Instances: apps, Logs: containerLogs{d.engine},
 		Processes:  processes{engine: d.engine, machine: d.machine, rollouts: d.rollouts},
 		Containers: d.containers, Images: images{d.images}, Sessions: d.builder,
 		Log: d.log.With("part", "api"),

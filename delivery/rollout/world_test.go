@@ -55,7 +55,12 @@ type chaos struct {
 }
 
 func (c chaos) Apply(ctx context.Context, s target.Set) error {
-	return c.w.strike(func() error { return c.Target.Apply(ctx, s) })
+	return c.w.strike(func() error {
+		if st, ok := c.w.observe(s.AppEnv).Set(s.Key); ok && c.w.alone[s.Key] && len(st.Instances) > st.Wanted {
+			c.w.t.Errorf("%sapplied %s while instances of it stop", c.w.story(), s.Key)
+		}
+		return c.Target.Apply(ctx, s)
+	})
 }
 
 func (c chaos) Remove(ctx context.Context, ae naru.AppEnv, key naru.SetKey) error {
@@ -95,6 +100,7 @@ type world struct {
 	memory *memory.Target
 	daemon *rollout.Rollouts
 	bad    map[naru.Digest]memory.Behaviour
+	alone  map[naru.SetKey]bool // never together with another set of the service
 	told   []string
 }
 
@@ -108,7 +114,7 @@ func newWorld(t testing.TB, seed uint64) *world {
 			t.Error(err)
 		}
 	})
-	w := &world{t: t, rand: rand.New(rand.NewPCG(seed, 1)), now: epoch, store: s, bad: map[naru.Digest]memory.Behaviour{},
+	w := &world{t: t, rand: rand.New(rand.NewPCG(seed, 1)), now: epoch, store: s, bad: map[naru.Digest]memory.Behaviour{}, alone: map[naru.SetKey]bool{},
 		ledger: &ledger{scales: map[naru.ServiceName]int{}}}
 	w.memory = memory.New(memory.Options{Behave: w.behave})
 	w.restart()
@@ -171,14 +177,37 @@ func (w *world) observe(ae naru.AppEnv) target.Observation {
 	return o
 }
 
-// checkMove holds that no service's traffic goes from sets that serve to none that does.
+// checkAlone holds that a set that must be alone is.
+func (w *world) checkAlone() {
+	sets := w.observe(shop).Sets
+	for i, a := range sets {
+		for _, b := range sets[:i] {
+			if a.Service == b.Service && (w.alone[a.Key] || w.alone[b.Key]) {
+				w.t.Fatalf("%s%s and %s are there at the same time", w.story(), a.Key, b.Key)
+			}
+		}
+	}
+}
+
+// isKeptOut reports whether a set waits for another, or for its own instances, to go.
+func (w *world) isKeptOut(o target.Observation, name naru.ServiceName, key naru.SetKey) bool {
+	return slices.ContainsFunc(o.Sets, func(st target.SetStatus) bool {
+		if st.Key == key {
+			return w.alone[key] && st.Removing
+		}
+		return st.Service == name && (w.alone[key] || w.alone[st.Key])
+	})
+}
+
+// checkMove holds that no service's traffic goes from sets that serve to none that does, unless that waits for it.
 func (w *world) checkMove(now target.Observation, next target.Traffic) {
 	serves := func(x target.Weight) bool {
 		st, ok := now.Set(x.Set)
 		return ok && !st.Removing && (st.Ready > 0 || st.Wanted == 0)
 	}
 	for name, weights := range next.Services {
-		if slices.ContainsFunc(now.Traffic.Services[name], serves) && !slices.ContainsFunc(weights, serves) {
+		if slices.ContainsFunc(now.Traffic.Services[name], serves) && !slices.ContainsFunc(weights, serves) &&
+			!w.isKeptOut(now, name, weights[0].Set) {
 			w.t.Errorf("%straffic of %s leaves sets that serve for sets that do not: %s", w.story(), name, printTraffic(next))
 		}
 	}
@@ -192,13 +221,20 @@ func (w *world) checkRoutes() {
 			w.t.Errorf("%sroute to %s leads nowhere", w.story(), r.Service)
 		}
 	}
-	for _, weights := range o.Traffic.Services {
+	for name, weights := range o.Traffic.Services {
 		for _, x := range weights {
-			if st, ok := o.Set(x.Set); !ok || st.Removing {
+			if st, ok := o.Set(x.Set); (!ok || st.Removing) && !w.mayBeMissing(name) {
 				w.t.Errorf("%straffic to %s, which is gone or going", w.story(), x.Set)
 			}
 		}
 	}
+}
+
+// mayBeMissing reports whether the service may be without any set: it has had one that must be alone.
+func (w *world) mayBeMissing(name naru.ServiceName) bool {
+	return slices.ContainsFunc(w.ledger.releases, func(r naru.Release) bool {
+		return slices.ContainsFunc(r.Services, func(s naru.ReleasedService) bool { return s.Name == name && w.alone[s.SetKey(0)] })
+	})
 }
 
 // reconcile lets the daemon work; when it dies of it, another is started.

@@ -223,3 +223,19 @@ func foldersNaming(t *testing.T, id string, folders ...string) []string {
 	}
 	return found
 }
+
+// An import that fails collects what nobody needs; the image of a release before the newest is needed, though the name
+// that it was built under means another by now.
+func TestARollbackFindsItsImageAfterACollection(t *testing.T) {
+	d := start(t)
+	app := site("one")
+	dir := app.write(t)
+	d.OK("up", dir)
+	files{"index.html": "two\n"}.writeTo(t, dir)
+	d.OK("up", dir)
+	if r := d.NaruIn("", []byte("no archive at all"), "image", "import", "-", "garbage"); r.Code == 0 {
+		t.Fatalf("garbage was imported: %v", r)
+	}
+	d.OK("rollback", "-a", "hello")
+	answers(t, d, "one")
+}
