@@ -2,6 +2,8 @@ package machine
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -92,7 +94,9 @@ func (i *instance) endProbe() {
 
 // create makes an instance's container; the loop's next round starts it.
 func (m *Machine) create(ctx context.Context, s *set) {
-	c, err := m.engine.Create(ctx, containerSpec(s.Set))
+	spec := containerSpec(s.Set)
+	spec.Name = instanceName(s)
+	c, err := m.engine.Create(ctx, spec)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s.creating--
@@ -107,6 +111,13 @@ func (m *Machine) create(ctx context.Context, s *set) {
 	}
 	s.failures = 0
 	s.instances[c.ID] = &instance{id: c.ID, state: naru.InstanceStarting, createdAt: c.CreatedAt}
+}
+
+// instanceName is what people see among containers, such as guestbook-web-3f9a2c.
+func instanceName(s *set) string {
+	var b [3]byte
+	_, _ = rand.Read(b[:]) // never fails: see crypto/rand
+	return s.Label() + "-" + string(s.Service.Name) + "-" + hex.EncodeToString(b[:])
 }
 
 func (m *Machine) start(ctx context.Context, s *set, i *instance) {
