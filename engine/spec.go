@@ -207,7 +207,7 @@ func openInLayer(layer, name string) *os.File {
 	if err != nil {
 		return nil
 	}
-	defer dir.Close() //nolint:errcheck // a folder, for reading
+	defer func() { _ = dir.Close() }() // a folder, for reading
 	if st, err := dir.Stat(name); err != nil || !st.Mode().IsRegular() {
 		return nil
 	}

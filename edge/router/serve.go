@@ -39,7 +39,7 @@ func (r *Router) Serve(ctx context.Context, l net.Listener) error {
 	case <-ctx.Done():
 	}
 	closed := once.Close()
-	<-failed // it ended because of the close
+	_ = <-failed // it ended because of the close
 	r.leaving.Store(true)
 	defer r.leaving.Store(false)
 	return errors.Join(closed, r.finish(context.WithoutCancel(ctx), server, &open))

@@ -40,7 +40,7 @@ var keeperELF = sync.OnceValues(func() (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir) //nolint:errcheck // a temporary folder
+	defer func() { _ = os.RemoveAll(dir) }() // a temporary folder
 	path := filepath.Join(dir, "keeper")
 	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path, "naru/cmd/naru-keeper")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
