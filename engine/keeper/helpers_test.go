@@ -126,10 +126,13 @@ func stop(t testing.TB, c *keeper.Client, dir string) {
 	checkLeft(t, c.Info().PID, dir)
 }
 
+// isDead reads /proc/PID/stat: a zombie waits for its parent, and X is seen of one that is being reaped.
+func isDead(stat string) bool { return strings.Contains(stat, ") Z ") || strings.Contains(stat, ") X ") }
+
 // checkLeft checks that the keeper left neither itself nor files of its own.
 func checkLeft(t testing.TB, pid int, dir string) {
 	t.Helper()
-	if stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err == nil && !strings.Contains(string(stat), ") Z ") {
+	if stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err == nil && !isDead(string(stat)) {
 		t.Errorf("keeper %d still runs: %s", pid, stat)
 	}
 	for _, name := range []string{"keeper.sock", "keeper.pid", "keeper.log", "exits"} {

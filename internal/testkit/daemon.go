@@ -67,6 +67,13 @@ func NewDaemon(t testing.TB) *Daemon {
 // Start runs the daemon again after Stop or Kill9, and waits until it answers.
 func (d *Daemon) Start(flags ...string) {
 	d.t.Helper()
+	d.Launch(flags...)
+	Eventually(d.t, startTimeout, "the daemon answers", d.ready)
+}
+
+// Launch is Start that does not wait.
+func (d *Daemon) Launch(flags ...string) {
+	d.t.Helper()
 	args := append([]string{"server", "--data", d.Data, "--run", d.Run, "--http", d.HTTP, "--subnet", d.Subnet.String()}, flags...)
 	d.cmd = exec.Command(d.naru, args...)
 	d.cmd.Stdout, d.cmd.Stderr = d.log, d.log
@@ -81,8 +88,10 @@ func (d *Daemon) Start(flags ...string) {
 		defer close(ended)
 		_ = cmd.Wait() // how it ended is asked of cmd.ProcessState
 	}()
-	Eventually(d.t, startTimeout, "the daemon answers", d.ready)
 }
+
+// Program makes the next Start run another program, as an upgrade does.
+func (d *Daemon) Program(path string) { d.naru = path }
 
 func (d *Daemon) ready() error {
 	select {

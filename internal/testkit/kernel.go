@@ -250,7 +250,7 @@ func (d *Daemon) pids() ([]int, error) {
 // by their cgroup. Zombies are gone as far as naru can do anything about it: their parent may be the test's.
 func (d *Daemon) started(pid int) bool {
 	dir := fmt.Sprintf("/proc/%d/", pid)
-	if stat, err := os.ReadFile(dir + "stat"); err != nil || bytes.Contains(stat, []byte(") Z ")) {
+	if stat, err := os.ReadFile(dir + "stat"); err != nil || bytes.Contains(stat, []byte(") Z ")) || bytes.Contains(stat, []byte(") X ")) {
 		return false
 	}
 	for file, word := range map[string]string{"environ": d.marker(), "cmdline": d.Run} {

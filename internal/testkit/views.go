@@ -47,12 +47,14 @@ func (d *Daemon) Releases(app string) []naru.Release {
 
 // Container is what `naru container ls --json` says of one.
 type Container struct {
-	ID       string     `json:"id"`
-	Name     string     `json:"name"`
-	State    string     `json:"state"`
-	PID      int        `json:"pid"`
-	Addr     netip.Addr `json:"addr"`
-	ExitCode int        `json:"exit_code"`
+	ID        string     `json:"id"`
+	Name      string     `json:"name"`
+	State     string     `json:"state"`
+	PID       int        `json:"pid"`
+	Addr      netip.Addr `json:"addr"`
+	ExitCode  int        `json:"exit_code"`
+	OOMKilled bool       `json:"oom_killed"`
+	Error     string     `json:"error"` // why it could not be started
 }
 
 // Containers are all containers, running or not.
