@@ -53,9 +53,13 @@ func (m *Manager) replaceTable(ctx context.Context, s State) error {
 	if before == m.written && m.hasApplied(s) {
 		return nil
 	}
+	counted, err := m.kernel.counts(m.tag)
+	if err != nil {
+		return errors.Join(explain(err), m.kernel.close())
+	}
 	b := newBatch(&m.kernel, m.tag)
 	b.addTable()
-	writeRuleset(b, s)
+	writeRuleset(b, s, counted)
 	if err := b.send(ctx); err != nil {
 		return err
 	}

@@ -28,6 +28,9 @@ func accept() match     { return verdict(expr.VerdictAccept, "") }
 func drop() match       { return verdict(expr.VerdictDrop, "") }
 func masquerade() match { return match{&expr.Masq{}} }
 
+// counter goes on from a count.
+func counter(from expr.Counter) match { return match{&from} }
+
 func verdict(kind expr.VerdictKind, chain string) match {
 	return match{&expr.Verdict{Kind: kind, Chain: chain}}
 }

@@ -24,11 +24,12 @@ type ruleset struct {
 	same     *nftables.Set // pairs of a bridge and itself
 	exact    *nftables.Set // address, protocol, port → chain of the publication
 	anywhere *nftables.Set // protocol, port → chain of the publication
+	counted  map[string]expr.Counter
 }
 
-// writeRuleset is the table of a state.
-func writeRuleset(b *batch, s State) {
-	r := &ruleset{batch: b}
+// writeRuleset is the table of a state, whose publications go on counting from counted.
+func writeRuleset(b *batch, s State, counted map[string]expr.Counter) {
+	r := &ruleset{batch: b, counted: counted}
 	r.addSets(s.Networks)
 	r.addGuard()
 	r.addForward()
@@ -137,7 +138,7 @@ func (r *ruleset) addBackends(p Publication) {
 	name := p.key().chain()
 	c := r.chain(name)
 	if len(p.Backends) == 1 {
-		r.rule(c, ipv4(), protocol(p.Protocol), dnatTo(p.Backends[0]))
+		r.rule(c, ipv4(), protocol(p.Protocol), counter(r.counted[name]), dnatTo(p.Backends[0]))
 		return
 	}
 	elements := make([]nftables.SetElement, len(p.Backends))
@@ -146,7 +147,7 @@ func (r *ruleset) addBackends(p Publication) {
 	}
 	turns := r.set(nftables.Set{Anonymous: true, Constant: true, IsMap: true, KeyType: nftables.TypeInteger,
 		DataType: nftables.MustConcatSetType(nftables.TypeIPAddr, nftables.TypeInetService)}, elements)
-	r.rule(c, ipv4(), protocol(p.Protocol), inTurn(turns, len(p.Backends)), dnat())
+	r.rule(c, ipv4(), protocol(p.Protocol), counter(r.counted[name]), inTurn(turns, len(p.Backends)), dnat())
 }
 
 // bytes is the key as it lies in the kernel's registers: each part fills up four bytes; the address only if there is one.
