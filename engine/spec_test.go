@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -52,8 +53,8 @@ func TestMergeEnvReplacesInPlace(t *testing.T) {
 
 func TestPickIDBaseAvoidsTakenRanges(t *testing.T) {
 	taken := map[uint32]bool{}
-	for range idRanges {
-		base, err := pickIDBase("the same id", func(b uint32) bool { return taken[b] })
+	for n := range idRanges {
+		base, err := pickIDBase(strconv.Itoa(n/2), func(b uint32) bool { return taken[b] })
 		if err != nil || taken[base] {
 			t.Fatalf("base %d, %v: taken twice", base, err)
 		}

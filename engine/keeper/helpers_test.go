@@ -127,7 +127,9 @@ func stop(t testing.TB, c *keeper.Client, dir string) {
 }
 
 // isDead reads /proc/PID/stat: a zombie waits for its parent, and X is seen of one that is being reaped.
-func isDead(stat string) bool { return strings.Contains(stat, ") Z ") || strings.Contains(stat, ") X ") }
+func isDead(stat string) bool {
+	return strings.Contains(stat, ") Z ") || strings.Contains(stat, ") X ")
+}
 
 // checkLeft checks that the keeper left neither itself nor files of its own.
 func checkLeft(t testing.TB, pid int, dir string) {
