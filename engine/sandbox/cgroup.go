@@ -116,8 +116,9 @@ func (g *cgroup) create() (err error) {
 // join opens what a process needs to be born in the group.
 func (g *cgroup) join(cmd *fork.Cmd) error {
 	for _, dir := range g.dirs() {
-		tasks, err := os.OpenFile(filepath.Join(dir, "tasks"), os.O_WRONLY, 0)
+		fd, err := openKernelFile(filepath.Join(dir, "tasks"))
 		if err == nil {
+			tasks := os.NewFile(uintptr(fd), "tasks")
 			g.open = append(g.open, tasks)
 			cmd.Cgroups = append(cmd.Cgroups, tasks)
 			continue

@@ -27,16 +27,41 @@ func (g *cgroup) limitDevices() error {
 	if dir == "" {
 		return errors.New("the devices hierarchy is not mounted")
 	}
-	for _, r := range g.devices {
-		file := "devices.deny"
+	return writeDeviceRules(dir, g.devices)
+}
+
+// writeDeviceRules writes the rules in their order, each with a write of its own as the kernel wants them. The files
+// are opened once, past Go's poller, which would wake up for each: a container has a dozen rules.
+func writeDeviceRules(dir string, rules []specs.LinuxDeviceCgroup) error {
+	allow, err := openKernelFile(filepath.Join(dir, "devices.allow"))
+	if err != nil {
+		return err
+	}
+	defer unix.Close(allow)
+	deny, err := openKernelFile(filepath.Join(dir, "devices.deny"))
+	if err != nil {
+		return err
+	}
+	defer unix.Close(deny)
+	for _, r := range rules {
+		file := deny
 		if r.Allow {
-			file = "devices.allow"
+			file = allow
 		}
-		if err := os.WriteFile(filepath.Join(dir, file), []byte(deviceRule(r)), 0); err != nil {
-			return err
+		if _, err := unix.Write(file, []byte(deviceRule(r))); err != nil {
+			return fmt.Errorf("rule %q: %w", deviceRule(r), err)
 		}
 	}
 	return nil
+}
+
+// openKernelFile opens a file of a kernel's filesystem for writing.
+func openKernelFile(path string) (int, error) {
+	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	return fd, nil
 }
 
 // deviceRule renders a rule as cgroup v1 reads it.

@@ -61,10 +61,13 @@ func (s *source) setAttributes(fd int, userns *os.File) error {
 	if s.slave {
 		attr.Propagation = unix.MS_SLAVE
 	}
-	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &attr); err != nil {
-		return fmt.Errorf("set propagation: %w", err)
+	if s.recursive && !s.deep { // flags for the top only: propagation is for the whole tree
+		if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &attr); err != nil {
+			return fmt.Errorf("set propagation: %w", err)
+		}
+		attr.Propagation = 0
 	}
-	attr = unix.MountAttr{Attr_set: s.set, Attr_clr: s.clear}
+	attr.Attr_set, attr.Attr_clr = s.set, s.clear
 	if attr.Attr_set&unix.MOUNT_ATTR__ATIME != 0 || attr.Attr_set&(unix.MOUNT_ATTR_NOATIME|unix.MOUNT_ATTR_STRICTATIME) != 0 {
 		attr.Attr_clr |= unix.MOUNT_ATTR__ATIME
 	}
@@ -72,7 +75,7 @@ func (s *source) setAttributes(fd int, userns *os.File) error {
 		attr.Attr_set |= unix.MOUNT_ATTR_IDMAP
 		attr.Userns_fd = uint64(userns.Fd())
 	}
-	if attr.Attr_set|attr.Attr_clr == 0 {
+	if attr == (unix.MountAttr{}) {
 		return nil
 	}
 	at := uint(unix.AT_EMPTY_PATH)

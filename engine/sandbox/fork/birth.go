@@ -224,12 +224,12 @@ func (b *birth) writeMaps() error {
 }
 
 func writeFile(path string, data []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0) // the poller has no business with it
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	_, err = f.Write(data)
+	defer unix.Close(fd)
+	_, err = unix.Write(fd, data)
 	return err
 }
 
