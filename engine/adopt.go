@@ -58,21 +58,33 @@ func (e *Engine) adoptOne(ctx context.Context, c Container, child keeper.Child, 
 	}
 	en.op.Lock()
 	defer en.op.Unlock()
+	e.mu.Lock()
+	en.renew()
+	e.mu.Unlock()
+	defer e.tell(en)
 	switch {
 	case c.State == Running && known && !child.Exited:
 		return e.watchAgain(ctx, en)
 	case c.State == Running && known:
-		return e.settleExit(ctx, en, child.Exit, func() {})
+		return e.settleExit(ctx, en, child.Exit)
 	case c.State == Running:
-		return e.settleExit(ctx, en, keeper.Exit{Code: lostExitCode, At: time.Now()}, func() {})
+		return e.settleExit(ctx, en, lostExit())
 	case c.State == Starting:
-		return e.settleFailedStart(ctx, en, c, errCutOff)
+		return e.settleFailedStart(ctx, en, c, errCutOff, true)
 	case known:
 		return e.endChild(ctx, child)
 	case c.Spec.AutoRemove && c.State == Exited:
 		return e.remove(ctx, en)
+	case c.wantsRevival():
+		return e.revive(ctx, en, c)
 	}
 	return nil
+}
+
+// revive lets the restarter start a container as soon as it runs.
+func (e *Engine) revive(ctx context.Context, en *entry, c Container) error {
+	c.State, c.RestartAt, c.Restarts, c.Backoff = Restarting, time.Now().UTC(), 0, 0
+	return e.save(ctx, en, c)
 }
 
 func (e *Engine) watchAgain(ctx context.Context, en *entry) error {
@@ -80,10 +92,17 @@ func (e *Engine) watchAgain(ctx context.Context, en *entry) error {
 	if err != nil {
 		return err
 	}
+	tty, stdin, err := e.kept(ctx, en.c)
+	if err != nil {
+		return errors.Join(err, pidfd.Close())
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.net.Adopt(en.c.ID, en.c.Addr)
-	en.done, en.pidfd = make(chan struct{}), pidfd
+	e.net.Adopt(en.c.ID, "", en.c.Addr)
+	en.pidfd, en.stdin = pidfd, stdin
+	if tty != nil {
+		en.tty = newConsole(tty, e.logDir(en.c.ID), e.log)
+	}
 	e.watchExit(en)
 	return nil
 }

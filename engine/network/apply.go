@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
+
+	"github.com/vishvananda/netlink"
 )
 
 // Apply makes the kernel be as the state says: its bridges exist, others of this daemon do not, and the table's rules
@@ -26,7 +29,10 @@ func (m *Manager) Apply(ctx context.Context, s State) error {
 
 // applyAll makes bridges before the rules that name them, and removes bridges after their rules.
 func (m *Manager) applyAll(ctx context.Context, s State) error {
-	if err := m.enableForwarding(len(s.Networks)); err != nil {
+	if err := m.enableForwarding(s.Networks); err != nil {
+		return err
+	}
+	if err := m.followUplink(); err != nil {
 		return err
 	}
 	others, indexes, err := m.ensureBridges(s.Networks)
@@ -102,20 +108,79 @@ func (s State) clone() State {
 
 // enableForwarding switches on that the host passes packets on between interfaces, without which no container reaches
 // anything but its neighbours.
-func (m *Manager) enableForwarding(networks int) error {
-	if networks == 0 {
+func (m *Manager) enableForwarding(networks []Network) error {
+	if len(networks) == 0 {
 		return nil
 	}
-	now, err := os.ReadFile("/proc/sys/net/ipv4/ip_forward")
+	if err := m.switchOn("ipv4/ip_forward", nil); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(networks, func(n Network) bool { return n.Subnet6.IsValid() }) {
+		return m.switchOn("ipv6/conf/all/forwarding", keepRouterAdvertisements)
+	}
+	return nil
+}
+
+// switchOn sets a sysctl that is off, after what must be done first.
+func (m *Manager) switchOn(sysctl string, first func() error) error {
+	now, err := os.ReadFile("/proc/sys/net/" + sysctl)
 	if err != nil {
-		return fmt.Errorf("read net.ipv4.ip_forward: %w", err)
+		return fmt.Errorf("read net.%s: %w", sysctl, err)
 	}
 	if strings.TrimSpace(string(now)) != "0" {
 		return nil
 	}
-	if err := writeSysctl("ipv4/ip_forward", "1"); err != nil {
+	if first != nil {
+		if err := first(); err != nil {
+			return err
+		}
+	}
+	if err := writeSysctl(sysctl, "1"); err != nil {
 		return err
 	}
-	m.log.Warn("net.ipv4.ip_forward was off and is on now: containers need it, and this host now also forwards between its other interfaces unless its firewall says otherwise")
+	m.log.Warn("a sysctl was off and is on now: containers need it, and this host now also forwards between its other interfaces unless its firewall says otherwise", "sysctl", "net."+sysctl)
 	return nil
+}
+
+// keepRouterAdvertisements lets a host that got its own IPv6 by a router's announcements go on so: one that forwards
+// listens to them only when told to in these words.
+func keepRouterAdvertisements() error {
+	files, err := filepath.Glob("/proc/sys/net/ipv6/conf/*/accept_ra")
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
+		if now, err := os.ReadFile(file); err != nil || strings.TrimSpace(string(now)) != "1" {
+			continue // an interface that has just gone, or does not listen
+		}
+		if err := os.WriteFile(file, []byte("2"), 0); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("keep listening to routers: %w", err)
+		}
+	}
+	return nil
+}
+
+// followUplink notes the largest packet of the host's way to the world: containers that sent larger ones would lose them
+// where a firewall drops the answer that says so.
+func (m *Manager) followUplink() error {
+	mtu := 0
+	index, err := uplinkIndex()
+	if err != nil {
+		return err
+	}
+	if index > 0 {
+		if link, err := netlink.LinkByIndex(index); err == nil { // else it has just gone
+			mtu = link.Attrs().MTU
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.mtu = mtu
+	return nil
+}
+
+func (m *Manager) uplinkMTU() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.mtu
 }

@@ -18,11 +18,12 @@ import (
 	"naru/naru"
 )
 
-// inside is what the interface is called in a container.
+// inside is what the first interface is called in a container.
 const inside = "eth0"
 
-// Attach gives a container its place on a network: a veth pair with one end on the bridge and the other as eth0 in the
-// container's network namespace, with its address, its default route, and lo up. The network must have been applied.
+// Attach gives a container a place on a network: a veth pair with one end on the bridge and the other in the container's
+// network namespace, as eth0 or as the endpoint says, with its address, its default route, and lo up. The network must
+// have been applied.
 func (m *Manager) Attach(ctx context.Context, n Network, e Endpoint) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -34,10 +35,11 @@ func (m *Manager) Attach(ctx context.Context, n Network, e Endpoint) error {
 	if !ok {
 		return fmt.Errorf("attach %s: network %s has not been applied", e.ID, n.Name)
 	}
+	e.Interface = e.place().iface
 	if err := m.join(n, bridge, e); err != nil {
 		return fmt.Errorf("attach %s to network %s: %w", e.ID, n.Name, err)
 	}
-	m.Adopt(e.ID, e.Addr)
+	m.Adopt(e.ID, e.Interface, e.Addr)
 	return nil
 }
 
@@ -48,8 +50,8 @@ func (m *Manager) join(n Network, bridge int, e Endpoint) error {
 		return err
 	}
 	defer c.close()
-	name := m.vethName(e.ID)
-	if err := c.createPair(name, bridge, e); errors.Is(err, unix.EXFULL) {
+	name := m.vethName(e.place())
+	if err := c.createPair(name, bridge, m.uplinkMTU(), e); errors.Is(err, unix.EXFULL) {
 		return naru.Errorf(naru.FailedPrecondition, "a network takes at most 1023 containers, and this one has them: put some on another network")
 	} else if err != nil {
 		return errors.Join(err, c.deleteLink(name))
@@ -62,15 +64,15 @@ func (m *Manager) join(n Network, bridge int, e Endpoint) error {
 
 // createPair makes both ends where they belong. An end of the same name is left from a container of the same ID whose
 // namespace the kernel has not taken down yet: it gives way.
-func (c conversation) createPair(name string, bridge int, e Endpoint) error {
-	err := c.say(createRequests(name, bridge, e)...)
+func (c conversation) createPair(name string, bridge, mtu int, e Endpoint) error {
+	err := c.say(createRequests(name, bridge, mtu, e)...)
 	if !errors.Is(err, unix.EEXIST) {
 		return err
 	}
 	if err := c.deleteLink(name); err != nil {
 		return err
 	}
-	return c.say(createRequests(name, bridge, e)...)
+	return c.say(createRequests(name, bridge, mtu, e)...)
 }
 
 // createRequests asks for the pair, the host's end up and on the bridge, and then sets what cannot be set at creation:
@@ -78,27 +80,33 @@ func (c conversation) createPair(name string, bridge int, e Endpoint) error {
 // (net.bridge.bridge-nf-call-iptables, which Docker switches on): a container that calls its own published port is
 // then sent back through the port that it came by. One queue is enough for an interface that has none of its own: left
 // to itself, the kernel makes as many as there are processors, with a place in sysfs each.
-func createRequests(name string, bridge int, e Endpoint) []request {
+func createRequests(name string, bridge, mtu int, e Endpoint) []request {
 	one := nl.Uint32Attr(1)
 	info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
 	info.AddRtAttr(nl.IFLA_INFO_KIND, nl.NonZeroTerminated("veth"))
 	peer := info.AddRtAttr(nl.IFLA_INFO_DATA, nil).AddRtAttr(nl.VETH_INFO_PEER, nil)
 	nl.NewIfInfomsgChild(peer, unix.AF_UNSPEC)
-	peer.AddRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(inside))
+	peer.AddRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(e.Interface))
 	peer.AddRtAttr(unix.IFLA_NET_NS_FD, nl.Uint32Attr(uint32(e.NetNS.Fd())))
-	peer.AddRtAttr(unix.IFLA_ADDRESS, hardwareAddr(e.Addr))
+	peer.AddRtAttr(unix.IFLA_ADDRESS, e.hardwareAddr())
 	peer.AddRtAttr(unix.IFLA_NUM_TX_QUEUES, one)
 	peer.AddRtAttr(unix.IFLA_NUM_RX_QUEUES, one)
+	pair := []nl.NetlinkRequestData{
+		linkUp(0), nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)),
+		nl.NewRtAttr(unix.IFLA_NUM_TX_QUEUES, one), nl.NewRtAttr(unix.IFLA_NUM_RX_QUEUES, one),
+		nl.NewRtAttr(unix.IFLA_MASTER, nl.Uint32Attr(uint32(bridge))),
+	}
+	if mtu > 0 {
+		peer.AddRtAttr(unix.IFLA_MTU, nl.Uint32Attr(uint32(mtu)))
+		pair = append(pair, nl.NewRtAttr(unix.IFLA_MTU, nl.Uint32Attr(uint32(mtu))))
+	}
 
 	port := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
 	port.AddRtAttr(nl.IFLA_INFO_SLAVE_KIND, nl.NonZeroTerminated("bridge"))
 	port.AddRtAttr(nl.IFLA_INFO_SLAVE_DATA, nil).AddRtAttr(nl.IFLA_BRPORT_MODE, nl.Uint8Attr(1))
 
 	return []request{
-		newRequest("create veth pair", unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL,
-			linkUp(0), nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)),
-			nl.NewRtAttr(unix.IFLA_NUM_TX_QUEUES, one), nl.NewRtAttr(unix.IFLA_NUM_RX_QUEUES, one),
-			nl.NewRtAttr(unix.IFLA_MASTER, nl.Uint32Attr(uint32(bridge))), info),
+		newRequest("create veth pair", unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL, append(pair, info)...),
 		newRequest("set up bridge port", unix.RTM_NEWLINK, 0,
 			nl.NewIfInfomsg(unix.AF_UNSPEC), nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)),
 			nl.NewRtAttr(unix.IFLA_IFALIAS, []byte(alias(e))), port),
@@ -113,35 +121,73 @@ func configureInside(n Network, e Endpoint) error {
 			return err
 		}
 		defer c.close()
-		eth, err := c.index(inside)
+		eth, err := c.index(e.Interface)
 		if err != nil {
 			return err
 		}
-		// Without this a neighbour could become the container's IPv6 router by announcing itself.
-		if err := disableIPv6(inside); err != nil {
+		if err := prepareIPv6(e.Interface, e.Addr6.IsValid()); err != nil {
 			return err
 		}
-		if err := c.say(insideRequests(n, e.Addr, eth)...); err != nil {
+		if err := c.say(insideRequests(n, e, eth)...); err != nil {
 			return err
 		}
-		return c.settle(inside)
+		return c.settle(e.Interface)
 	})
 }
 
-func insideRequests(n Network, addr netip.Addr, eth int) []request {
+func insideRequests(n Network, e Endpoint, eth int) []request {
 	const lo = 1 // the first interface of every network namespace
 	rs := []request{
-		newRequest("set "+inside+" up", unix.RTM_NEWLINK, 0, linkUp(eth)),
+		newRequest("set "+e.Interface+" up", unix.RTM_NEWLINK, 0, linkUp(eth)),
 		newRequest("set lo up", unix.RTM_NEWLINK, 0, linkUp(lo)),
-		newRequest("set address", unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, addressMsg(n, eth),
-			nl.NewRtAttr(unix.IFA_LOCAL, addr.AsSlice()), nl.NewRtAttr(unix.IFA_ADDRESS, addr.AsSlice()),
+		newRequest("set address", unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, addressMsg(n.Subnet, eth),
+			nl.NewRtAttr(unix.IFA_LOCAL, e.Addr.AsSlice()), nl.NewRtAttr(unix.IFA_ADDRESS, e.Addr.AsSlice()),
 			nl.NewRtAttr(unix.IFA_BROADCAST, lastAddr(n.Subnet).AsSlice())),
 	}
-	if n.Internal {
-		return rs // without a route, trying to get out fails at once
+	if e.Addr6.IsValid() {
+		rs = append(rs, newRequest("set IPv6 address", unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_REPLACE,
+			addressMsg(n.Subnet6, eth), nl.NewRtAttr(unix.IFA_LOCAL, e.Addr6.AsSlice()), nl.NewRtAttr(unix.IFA_ADDRESS, e.Addr6.AsSlice())))
 	}
-	return append(rs, newRequest("set default route", unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, routeMsg(),
-		nl.NewRtAttr(unix.RTA_GATEWAY, n.Gateway.AsSlice())))
+	if n.Internal || e.Side {
+		return rs // without a route, trying to get out of an internal network fails at once
+	}
+	return append(rs, defaultRoutes(n, eth)...)
+}
+
+// defaultRoutes lead to the world by a network's gateway.
+func defaultRoutes(n Network, eth int) []request {
+	var rs []request
+	for _, gateway := range []netip.Addr{n.Gateway, n.Gateway6} {
+		if gateway.IsValid() {
+			rs = append(rs, newRequest("set default route", unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, routeMsg(gateway),
+				nl.NewRtAttr(unix.RTA_GATEWAY, gateway.AsSlice()), nl.NewRtAttr(unix.RTA_OIF, nl.Uint32Attr(uint32(eth)))))
+		}
+	}
+	return rs
+}
+
+// Lead makes a network's gateway the way to the world for a container that has a place on it, in the place of the way
+// that it has lost.
+func (m *Manager) Lead(ctx context.Context, n Network, iface string, ns *os.File) error {
+	if err := ctx.Err(); err != nil || n.Internal {
+		return err
+	}
+	err := inNetNS(ns, func() error {
+		c, err := openConversation()
+		if err != nil {
+			return err
+		}
+		defer c.close()
+		eth, err := c.index(iface)
+		if err != nil {
+			return err
+		}
+		return c.say(defaultRoutes(n, eth)...)
+	})
+	if err != nil {
+		return fmt.Errorf("lead over network %s: %w", n.Name, err)
+	}
+	return nil
 }
 
 func linkUp(index int) *nl.IfInfomsg {
@@ -150,16 +196,28 @@ func linkUp(index int) *nl.IfInfomsg {
 	return msg
 }
 
-func addressMsg(n Network, index int) *nl.IfAddrmsg {
-	msg := nl.NewIfAddrmsg(unix.AF_INET)
-	msg.Prefixlen, msg.Index = uint8(n.Subnet.Bits()), uint32(index)
+// addressMsg begins a request for an address. One of IPv6 is ours to give, so nobody is asked whether he has it: it can
+// be used at once.
+func addressMsg(subnet netip.Prefix, index int) *nl.IfAddrmsg {
+	msg := nl.NewIfAddrmsg(family(subnet.Addr()))
+	msg.Prefixlen, msg.Index = uint8(subnet.Bits()), uint32(index)
+	if subnet.Addr().Is6() {
+		msg.IfAddrmsg.Flags = unix.IFA_F_NODAD
+	}
 	return msg
 }
 
-func routeMsg() *nl.RtMsg {
+func routeMsg(gateway netip.Addr) *nl.RtMsg {
 	msg := nl.NewRtMsg()
-	msg.Family = unix.AF_INET
+	msg.Family = uint8(family(gateway))
 	return msg
+}
+
+func family(a netip.Addr) int {
+	if a.Is6() {
+		return unix.AF_INET6
+	}
+	return unix.AF_INET
 }
 
 // inNetNS calls f on a thread that is in the namespace. A thread that cannot come back is not used again.
@@ -183,31 +241,57 @@ func inNetNS(ns *os.File, f func() error) error {
 	return err
 }
 
-// disableIPv6 does nothing where the kernel has no IPv6.
-func disableIPv6(dev string) error {
-	if err := writeSysctl("ipv6/conf/"+dev+"/disable_ipv6", "1"); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
+// prepareIPv6 switches IPv6 off on an interface that gets no address of it, and keeps the others from believing a
+// neighbour that announces itself as a router. It does nothing where the kernel has no IPv6.
+func prepareIPv6(dev string, wanted bool) error {
+	settings := map[string]string{"disable_ipv6": "1"}
+	if wanted {
+		settings = map[string]string{"disable_ipv6": "0", "accept_ra": "0", "autoconf": "0", "accept_redirects": "0"}
+	}
+	for name, value := range settings {
+		err := writeSysctl("ipv6/conf/"+dev+"/"+name, value)
+		if err != nil && (wanted || !errors.Is(err, os.ErrNotExist)) {
+			return err
+		}
 	}
 	return nil
 }
 
-// vethName names the host's end of a container's pair: 40 bits of its ID's hash is what 15 characters have room for.
-func (m *Manager) vethName(id string) string {
-	sum := sha256.Sum256([]byte(id))
+// vethName names the host's end of a pair: 40 bits of a hash is what 15 characters have room for.
+func (m *Manager) vethName(p place) string {
+	text := p.id
+	if p.iface != inside {
+		text += " " + p.iface
+	}
+	sum := sha256.Sum256([]byte(text))
 	return vethPrefix(m.tag) + strings.ToLower(base32.StdEncoding.EncodeToString(sum[:5]))
 }
 
 // alias is the note on the host's end: which endpoint it is of. parseAlias reads it.
-func alias(e Endpoint) string { return "naru " + e.Addr.String() + " " + e.ID }
+func alias(e Endpoint) string {
+	at := e.Addr.String()
+	if p := e.place(); p.iface != inside {
+		at += "@" + p.iface
+	}
+	return "naru " + at + " " + e.ID
+}
 
-func parseAlias(s string) (addr netip.Addr, id string, ok bool) {
+func parseAlias(s string) (addr netip.Addr, p place, ok bool) {
 	rest, ok := strings.CutPrefix(s, "naru ")
 	if !ok {
-		return netip.Addr{}, "", false
+		return netip.Addr{}, place{}, false
 	}
-	first, id, ok := strings.Cut(rest, " ")
+	at, id, ok := strings.Cut(rest, " ")
+	first, iface, _ := strings.Cut(at, "@")
 	addr, err := netip.ParseAddr(first)
-	return addr, id, ok && err == nil
+	return addr, newPlace(id, iface), ok && err == nil
+}
+
+func (e Endpoint) hardwareAddr() net.HardwareAddr {
+	if e.MAC != nil {
+		return e.MAC
+	}
+	return hardwareAddr(e.Addr)
 }
 
 // hardwareAddr derives an interface's address from its IP. So the neighbours' caches stay right when an IP address

@@ -85,12 +85,17 @@ func createBridge(n Network) (netlink.Link, error) {
 // ensureBridge makes a bridge right. Its sysctls are set once in the life of the bridge or of the daemon.
 func (m *Manager) ensureBridge(n Network, link netlink.Link, addrs []netlink.Addr) error {
 	if index, known := m.bridgeIndex(n.Bridge); !known || index != link.Attrs().Index {
-		if err := setBridgeSysctls(n.Bridge); err != nil {
+		if err := setBridgeSysctls(n); err != nil {
 			return err
 		}
 	}
 	if err := ensureAddress(link, n, addrs); err != nil {
 		return fmt.Errorf("give bridge %s its address: %w", n.Bridge, err)
+	}
+	if mtu := m.uplinkMTU(); mtu > 0 && link.Attrs().MTU != mtu {
+		if err := netlink.LinkSetMTU(link, mtu); err != nil {
+			return fmt.Errorf("set the largest packet of bridge %s to %d: %w", n.Bridge, mtu, err)
+		}
 	}
 	if link.Attrs().Flags&net.FlagUp != 0 {
 		return nil
@@ -103,39 +108,54 @@ func (m *Manager) ensureBridge(n Network, link netlink.Link, addrs []netlink.Add
 
 // setBridgeSysctls: the host's own loopback connections to published ports cross the bridge (the guard chain keeps
 // all others off it), and no container may become the host's IPv6 router.
-func setBridgeSysctls(bridge string) error {
-	if err := writeSysctl("ipv4/conf/"+bridge+"/route_localnet", "1"); err != nil {
+func setBridgeSysctls(n Network) error {
+	if err := writeSysctl("ipv4/conf/"+n.Bridge+"/route_localnet", "1"); err != nil {
 		return err
 	}
-	return disableIPv6(bridge)
+	return prepareIPv6(n.Bridge, n.Subnet6.IsValid())
 }
 
-// ensureAddress leaves the bridge with the gateway's address and no other.
+// ensureAddress leaves the bridge with the gateway's addresses and no others, but for the kernel's own on the link.
 func ensureAddress(link netlink.Link, n Network, have []netlink.Addr) error {
-	want := netip.PrefixFrom(n.Gateway, n.Subnet.Bits())
-	found := false
+	want := map[netip.Prefix]bool{netip.PrefixFrom(n.Gateway, n.Subnet.Bits()): true}
+	if n.Gateway6.IsValid() {
+		want[netip.PrefixFrom(n.Gateway6, n.Subnet6.Bits())] = true
+	}
 	for _, a := range have {
-		if a.IPNet.String() == want.String() {
-			found = true
+		p, _ := prefixOf(a.IPNet)
+		if want[p] {
+			delete(want, p)
 		} else if err := netlink.AddrDel(link, &a); err != nil {
 			return fmt.Errorf("remove address %s: %w", a.IPNet, err)
 		}
 	}
-	if found {
-		return nil
+	for p := range want {
+		if err := netlink.AddrAdd(link, gatewayAddr(p)); err != nil {
+			return fmt.Errorf("add address %s: %w", p, err)
+		}
 	}
-	mask := net.CIDRMask(n.Subnet.Bits(), 32)
-	return netlink.AddrAdd(link, &netlink.Addr{IPNet: &net.IPNet{IP: n.Gateway.AsSlice(), Mask: mask}})
+	return nil
+}
+
+// gatewayAddr of IPv6 is not asked for on the link first: it is ours to give.
+func gatewayAddr(p netip.Prefix) *netlink.Addr {
+	a := &netlink.Addr{IPNet: &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}}
+	if p.Addr().Is6() {
+		a.Flags = unix.IFA_F_NODAD
+	}
+	return a
 }
 
 func addrsByLink() (map[int][]netlink.Addr, error) {
-	all, err := dump(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, netlink.FAMILY_V4) })
+	all, err := dump(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, netlink.FAMILY_ALL) })
 	if err != nil {
 		return nil, fmt.Errorf("list addresses: %w", err)
 	}
 	byLink := map[int][]netlink.Addr{}
 	for _, a := range all {
-		byLink[a.LinkIndex] = append(byLink[a.LinkIndex], a)
+		if !a.IP.IsLinkLocalUnicast() {
+			byLink[a.LinkIndex] = append(byLink[a.LinkIndex], a)
+		}
 	}
 	return byLink, nil
 }

@@ -164,9 +164,9 @@ func TestDetachAndLeftovers(t *testing.T) {
 
 	later := New(Config{Tag: testTag}) // the daemon after a crash
 	wantLeftovers(t, later, "bridge "+n.Bridge, "nftables table inet "+tableName(testTag),
-		"veth "+m.vethName(b.id)+" of "+b.id+" (10.199.1.3)")
+		"veth "+m.vethName(newPlace(b.id, ""))+" of "+b.id+" (10.199.1.3)")
 	must(t, later.Apply(t.Context(), State{Networks: []Network{n}}))
-	later.Adopt(b.id, b.addr)
+	later.Adopt(b.id, "", b.addr)
 	wantLeftovers(t, later)
 	must(t, later.Detach(t.Context(), b.id))
 	wantLeftovers(t, later)

@@ -12,6 +12,7 @@ package network
 import (
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"os"
 	"sync"
@@ -22,8 +23,10 @@ type Network struct {
 	Name     string
 	Bridge   string // the interface's name, from BridgeName
 	Subnet   netip.Prefix
-	Gateway  netip.Addr // the host's address on the bridge
-	Internal bool       // no way out: its containers reach each other and the host only
+	Gateway  netip.Addr   // the host's address on the bridge
+	Subnet6  netip.Prefix `json:",omitzero"` // zero: IPv4 only
+	Gateway6 netip.Addr   `json:",omitzero"`
+	Internal bool         // no way out: its containers reach each other and the host only
 }
 
 // Publication is a port of the host that leads to containers, new connections taking turns among the Backends.
@@ -42,9 +45,13 @@ type State struct {
 
 // Endpoint is one container's place on a network.
 type Endpoint struct {
-	ID    string
-	Addr  netip.Addr
-	NetNS *os.File // the container's network namespace
+	ID        string
+	Interface string // in the container; empty: eth0
+	Addr      netip.Addr
+	Addr6     netip.Addr       // with the network's Subnet6
+	MAC       net.HardwareAddr // nil: derived from Addr
+	Side      bool             // the container's way to the world is by another of its interfaces
+	NetNS     *os.File         // the container's network namespace
 }
 
 // Config is what a Manager is told once.
@@ -64,11 +71,12 @@ type Manager struct {
 	written uint32 // nftables' generation after the last change, while that is known to be ours
 
 	mu        sync.Mutex
-	applied   bool                  // the table is there
-	state     State                 // what Apply last achieved
-	bridges   map[string]int        // interface index by bridge name
-	endpoints map[string]netip.Addr // attached or adopted, by ID
-	served    map[netip.Addr]bool   // addresses that a published port has led to
+	applied   bool                 // the table is there
+	state     State                // what Apply last achieved
+	bridges   map[string]int       // interface index by bridge name
+	endpoints map[place]netip.Addr // attached or adopted
+	mtu       int                  // of the host's way to the world, as of the last Apply; zero: the kernel's default
+	served    map[netip.Addr]bool  // addresses that a published port has led to
 }
 
 // New returns a Manager that has not touched the kernel.
@@ -81,7 +89,7 @@ func New(c Config) *Manager {
 		tag:       c.Tag,
 		log:       log,
 		bridges:   map[string]int{},
-		endpoints: map[string]netip.Addr{},
+		endpoints: map[place]netip.Addr{},
 		served:    map[netip.Addr]bool{},
 	}
 }
@@ -107,9 +115,21 @@ func (m *Manager) bridgeIndex(name string) (int, bool) {
 	return index, ok
 }
 
+// place is an interface of a container.
+type place struct{ id, iface string }
+
+func (e Endpoint) place() place { return newPlace(e.ID, e.Interface) }
+
+func newPlace(id, iface string) place {
+	if iface == "" {
+		iface = inside
+	}
+	return place{id, iface}
+}
+
 // Adopt tells of an endpoint that an earlier process of this daemon attached, so that Leftovers does not name it.
-func (m *Manager) Adopt(id string, addr netip.Addr) {
+func (m *Manager) Adopt(id, iface string, addr netip.Addr) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.endpoints[id] = addr
+	m.endpoints[newPlace(id, iface)] = addr
 }

@@ -103,7 +103,7 @@ func TestWaysAreReadFromTheKernel(t *testing.T) {
 
 	// What is gone from the kernel is missing, whatever the Manager remembers.
 	must(t, run("nft delete table inet "+tableName(testTag)))
-	must(t, deleteLink(m.vethName(a.id)))
+	must(t, deleteLink(m.vethName(newPlace(a.id, ""))))
 	expectWays(t, m, Subject{PID: pid, Port: 80, Protocol: "tcp"}, `
 80/tcp
   rule : no rule leads here from a port of the host: only neighbours and the host itself reach it MISSING

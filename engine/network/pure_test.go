@@ -61,7 +61,7 @@ func TestBridgeNameFits(t *testing.T) {
 	if name := BridgeName("ffff", 99999999); len(name) != 15 {
 		t.Errorf("%q has %d characters", name, len(name))
 	}
-	if name := New(Config{Tag: "ffff"}).vethName(strings.Repeat("x", 64)); len(name) != 15 {
+	if name := New(Config{Tag: "ffff"}).vethName(newPlace(strings.Repeat("x", 64), "eth7")); len(name) != 15 {
 		t.Errorf("%q has %d characters", name, len(name))
 	}
 }
@@ -116,9 +116,11 @@ func TestAckTellsTheReason(t *testing.T) {
 }
 
 func TestAliasRoundTrip(t *testing.T) {
-	e := Endpoint{ID: "web v1 3", Addr: netip.MustParseAddr("10.0.0.2")}
-	addr, id, ok := parseAlias(alias(e))
-	if !ok || id != e.ID || addr != e.Addr {
-		t.Errorf("got %v %q %v", addr, id, ok)
+	for _, iface := range []string{"", "eth1"} {
+		e := Endpoint{ID: "web v1 3", Addr: netip.MustParseAddr("10.0.0.2"), Interface: iface}
+		addr, p, ok := parseAlias(alias(e))
+		if !ok || p != e.place() || addr != e.Addr {
+			t.Errorf("got %v %v %v", addr, p, ok)
+		}
 	}
 }

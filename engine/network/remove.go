@@ -14,26 +14,59 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Detach removes a container's place: its veth pair and, when a published port led to it, the connections that conntrack
-// still remembers, which would otherwise go on to whoever gets the address next. What is gone already is fine. The kernel
-// takes some 15 ms to remove a pair: whoever is in a hurry does not wait for it.
+// Detach removes all places of a container: its veth pairs and, when a published port led to it, the connections that
+// conntrack still remembers, which would otherwise go on to whoever gets the address next. What is gone already is fine.
+// The kernel takes some 15 ms to remove a pair: whoever is in a hurry does not wait for it.
 func (m *Manager) Detach(ctx context.Context, id string) error {
+	places := m.placesOf(id)
+	if len(places) == 0 { // unknown to this process
+		found, err := m.present()
+		if err != nil {
+			return fmt.Errorf("detach %s: %w", id, err)
+		}
+		places = slices.DeleteFunc(found, func(p place) bool { return p.id != id })
+	}
+	var errs []error
+	for _, p := range places {
+		errs = append(errs, m.detach(ctx, p))
+	}
+	return errors.Join(errs...)
+}
+
+// DetachOne removes one place of a container that may have others.
+func (m *Manager) DetachOne(ctx context.Context, id, iface string) error {
+	return m.detach(ctx, newPlace(id, iface))
+}
+
+func (m *Manager) placesOf(id string) []place {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var places []place
+	for p := range m.endpoints {
+		if p.id == id {
+			places = append(places, p)
+		}
+	}
+	return places
+}
+
+func (m *Manager) detach(ctx context.Context, p place) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	m.mu.Lock()
-	addr := m.endpoints[id]
+	addr := m.endpoints[p]
 	served := m.served[addr]
 	m.mu.Unlock()
-	if err := deleteLink(m.vethName(id)); err != nil {
-		return fmt.Errorf("detach %s: %w", id, err)
+	if err := deleteLink(m.vethName(p)); err != nil {
+		return fmt.Errorf("detach %s: %w", p.id, err)
 	}
 	if served {
 		if err := m.cutFlows(addr); err != nil {
-			return fmt.Errorf("detach %s: %w", id, err)
+			return fmt.Errorf("detach %s: %w", p.id, err)
 		}
 	}
-	m.forget(id, addr)
+	m.forget(p, addr)
 	return nil
 }
 
@@ -43,10 +76,10 @@ func (m *Manager) cutFlows(addr netip.Addr) error {
 	return m.kernel.deleteFlows(flowsTo(addr))
 }
 
-func (m *Manager) forget(id string, addr netip.Addr) {
+func (m *Manager) forget(p place, addr netip.Addr) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	delete(m.endpoints, id)
+	delete(m.endpoints, p)
 	leads := func(p Publication) bool {
 		return slices.ContainsFunc(p.Backends, func(b netip.AddrPort) bool { return b.Addr() == addr })
 	}
@@ -150,8 +183,8 @@ func (m *Manager) strangeBridges(present map[string]netlink.Link) []string {
 
 func (m *Manager) strangeVeths(present map[string]netlink.Link) []string {
 	known := map[string]bool{}
-	for id := range m.endpoints {
-		known[m.vethName(id)] = true
+	for p := range m.endpoints {
+		known[m.vethName(p)] = true
 	}
 	var found []string
 	for name, link := range present {
@@ -159,8 +192,8 @@ func (m *Manager) strangeVeths(present map[string]netlink.Link) []string {
 			continue
 		}
 		text := "veth " + name
-		if addr, id, ok := parseAlias(link.Attrs().Alias); ok {
-			text += fmt.Sprintf(" of %s (%s)", id, addr)
+		if addr, p, ok := parseAlias(link.Attrs().Alias); ok {
+			text += fmt.Sprintf(" of %s (%s)", p.id, addr)
 		}
 		found = append(found, text)
 	}
