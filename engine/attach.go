@@ -32,26 +32,86 @@ type Size struct{ Rows, Columns uint16 }
 // Logs returns what the container has printed, the oldest first; with o.Follow it goes on until the container has
 // exited.
 func (e *Engine) Logs(ctx context.Context, idOrName string, o logs.Options) iter.Seq2[logs.Entry, error] {
-	en, err := e.find(idOrName)
-	if err != nil {
-		return func(yield func(logs.Entry, error) bool) { yield(logs.Entry{}, err) }
+	return func(yield func(logs.Entry, error) bool) {
+		en, err := e.find(idOrName)
+		if err == nil {
+			err = e.hold(en)
+		}
+		if err != nil {
+			yield(logs.Entry{}, err)
+			return
+		}
+		defer e.letGo(ctx, en)
+		e.readLog(ctx, en, o)(yield)
 	}
+}
+
+// readLog is Logs for somebody who holds the container.
+func (e *Engine) readLog(ctx context.Context, en *entry, o logs.Options) iter.Seq2[logs.Entry, error] {
 	e.mu.Lock()
+	defer e.mu.Unlock()
 	o.Done = en.done
 	o.Follow = o.Follow && en.done != nil
-	e.mu.Unlock()
 	return logs.Read(ctx, e.logDir(en.c.ID), o)
 }
 
-// Attach connects the streams to the container's current run, from its first byte, and returns when the run has ended
-// and all of its output is written.
-func (e *Engine) Attach(ctx context.Context, idOrName string, s Streams) error {
+// RunAttached starts a container with the streams connected, and returns it when it has ended and all of its output is
+// written. When ctx ends first, the container runs on. One with AutoRemove is removed when nobody reads from it any
+// more.
+func (e *Engine) RunAttached(ctx context.Context, idOrName string, s Streams) (Container, error) {
 	en, err := e.find(idOrName)
 	if err != nil {
-		return err
+		return Container{}, err
 	}
+	if err := e.hold(en); err != nil {
+		return Container{}, err
+	}
+	defer e.letGo(ctx, en)
+	if err := e.Start(ctx, en.c.ID); err != nil {
+		return e.snapshot(en), err
+	}
+	if err := e.attach(ctx, en, s, logs.Options{Follow: true, Since: e.snapshot(en).StartedAt}); err != nil {
+		return e.snapshot(en), fmt.Errorf("attach to container %s: %w", e.snapshot(en).Name, err)
+	}
+	return e.waitEntry(ctx, en)
+}
+
+// Attach connects the streams to the container's current run, from its first byte, and returns when it has ended and
+// all of its output is written.
+func (e *Engine) Attach(ctx context.Context, idOrName string, s Streams) error {
+	_, err := e.attachTo(ctx, idOrName, s, func(c Container) logs.Options {
+		return logs.Options{Follow: true, Since: c.StartedAt}
+	})
+	return err
+}
+
+// AttachNow is Attach for a container that runs, from what it writes next, and returns the container at its end.
+func (e *Engine) AttachNow(ctx context.Context, idOrName string, s Streams) (Container, error) {
+	if _, _, err := e.runningEntry(idOrName); err != nil {
+		return Container{}, err
+	}
+	return e.attachTo(ctx, idOrName, s, func(Container) logs.Options { return logs.Options{Follow: true, Tail: -1} })
+}
+
+func (e *Engine) attachTo(ctx context.Context, idOrName string, s Streams, options func(Container) logs.Options) (Container, error) {
+	en, err := e.find(idOrName)
+	if err != nil {
+		return Container{}, err
+	}
+	if err := e.hold(en); err != nil {
+		return Container{}, err
+	}
+	defer e.letGo(ctx, en)
+	if err := e.attach(ctx, en, s, options(e.snapshot(en))); err != nil {
+		return Container{}, err
+	}
+	return e.waitEntry(ctx, en)
+}
+
+// attach is for who holds the container.
+func (e *Engine) attach(ctx context.Context, en *entry, s Streams, o logs.Options) error {
 	e.mu.Lock()
-	tty, stdin, since := en.tty, io.Writer(en.stdin), en.c.StartedAt
+	tty, stdin := en.tty, io.Writer(en.stdin)
 	if tty != nil {
 		stdin = tty.master
 	}
@@ -69,7 +129,7 @@ func (e *Engine) Attach(ctx context.Context, idOrName string, s Streams) error {
 		defer stop()
 		feeding.Go(func() { followSize(resizing, tty.master, s.Resize) })
 	}
-	return e.copyOutput(ctx, en.c.ID, s, logs.Options{Follow: true, Since: since})
+	return e.copyOutput(ctx, en, s, o)
 }
 
 // feed copies to the process's standard input; at the end of a pipe's input the process sees the end too.
@@ -77,12 +137,20 @@ func (e *Engine) feed(en *entry, to io.Writer, from io.Reader) {
 	if _, err := io.Copy(to, from); err != nil && !isHangUp(err) {
 		e.log.Warn("feed a container's standard input", "container", en.c.Name, "err", err)
 	}
+	e.endInput(en)
+}
+
+// endInput lets a process that reads a pipe see the end of its input. A terminal has none.
+func (e *Engine) endInput(en *entry) {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	if en.tty == nil {
-		closeAll(en.stdin)
-		en.stdin = nil
+	stdin := en.stdin
+	en.stdin = nil
+	e.mu.Unlock()
+	if stdin == nil {
+		return
 	}
+	closeAll(stdin)
+	e.logFailure("end a container's input", e.cfg.Keeper.Release(context.WithoutCancel(e.life), keptStdin(en.c.ID)))
 }
 
 // isHangUp reports an error that only says that one side has gone.
@@ -96,8 +164,8 @@ func closeReader(r io.Reader) {
 	}
 }
 
-func (e *Engine) copyOutput(ctx context.Context, id string, s Streams, o logs.Options) error {
-	for entry, err := range e.Logs(ctx, id, o) {
+func (e *Engine) copyOutput(ctx context.Context, en *entry, s Streams, o logs.Options) error {
+	for entry, err := range e.readLog(ctx, en, o) {
 		if err != nil {
 			return fmt.Errorf("read the output: %w", err)
 		}
@@ -115,8 +183,8 @@ func (e *Engine) copyOutput(ctx context.Context, id string, s Streams, o logs.Op
 	return nil
 }
 
-// console is the master of a container's terminal. It is held by this process, so a container with a terminal gets a
-// hang-up when the daemon dies.
+// console is the master of a container's terminal. The keeper holds it too, so that the terminal does not hang up when
+// the daemon dies.
 type console struct {
 	master *os.File
 	pump   sync.WaitGroup

@@ -14,25 +14,30 @@ import (
 // State is where a container stands.
 //
 //	created ─► starting ─► running ─► exited ─► starting …
-//	              │                     ▲
-//	              └─────────────────────┘ (it could not be started)
+//	              │           │          ▲
+//	              ├───────────┼──────────┤ (it could not be started)
+//	              ▼           ▼          │
+//	             restarting ─────────────┘ (stopped while it waited; else starting again)
 //
+// restarting is the wait before a start that the restart policy asks for.
 // starting is written down before any process exists, so that a daemon that dies in a start knows what to clean.
 type State string
 
 // The states of a container. A removed container is gone from the table.
 const (
-	Created  State = "created"
-	Starting State = "starting"
-	Running  State = "running"
-	Exited   State = "exited"
+	Created    State = "created"
+	Starting   State = "starting"
+	Running    State = "running"
+	Restarting State = "restarting"
+	Exited     State = "exited"
 )
 
 var stateNext = map[State][]State{
-	Created:  {Starting},
-	Starting: {Running, Exited},
-	Running:  {Exited},
-	Exited:   {Starting},
+	Created:    {Starting},
+	Starting:   {Running, Restarting, Exited},
+	Running:    {Restarting, Exited},
+	Restarting: {Starting, Exited},
+	Exited:     {Starting},
 }
 
 // ContainerSpec is what a container is asked to be. Empty fields mean what the image says.
@@ -60,6 +65,7 @@ type ContainerSpec struct {
 	StopGrace  time.Duration        `json:"stop_grace,omitempty"`  // zero: naru.DefaultStopGrace
 	HostUserNS bool                 `json:"host_user_ns,omitempty"`
 	AutoRemove bool                 `json:"auto_remove,omitempty"` // when it exits
+	Restart    RestartPolicy        `json:"restart,omitzero"`
 }
 
 // DefaultNetwork is the network of containers that name none.
@@ -87,8 +93,15 @@ type Container struct {
 	Addr       netip.Addr    `json:"addr,omitzero"`
 	IDBase     uint32        `json:"id_base,omitempty"` // first id of its range in the host's user namespace
 	ExitCode   int           `json:"exit_code"`         // 128+n when signal n killed it
+	Signal     int           `json:"signal,omitempty"`  // that ended it; zero when it exited by itself
 	OOMKilled  bool          `json:"oom_killed,omitempty"`
-	Error      string        `json:"error,omitempty"` // why it could not be started
+	Lost       bool          `json:"lost,omitempty"`    // nobody saw it end: the machine or the keeper did
+	Stopped    bool          `json:"stopped,omitempty"` // it ended because somebody asked for it
+	Paused     bool          `json:"paused,omitempty"`
+	Error      string        `json:"error,omitempty"`     // why it could not be started
+	Restarts   int           `json:"restarts,omitempty"`  // by its policy, since somebody started it
+	Backoff    time.Duration `json:"backoff,omitempty"`   // the last wait before a restart
+	RestartAt  time.Time     `json:"restart_at,omitzero"` // while restarting
 	CreatedAt  time.Time     `json:"created_at"`
 	StartedAt  time.Time     `json:"started_at,omitzero"`
 	FinishedAt time.Time     `json:"finished_at,omitzero"`
@@ -102,12 +115,38 @@ type entry struct {
 	op sync.Mutex // one operation on the container at a time
 
 	c       Container     // guarded by Engine.mu
-	done    chan struct{} // closed when the current run has ended and is persisted; nil unless running
+	done    chan struct{} // closed when it has exited, its policy starts it no more, and that is persisted; nil before its first start
 	pidfd   *os.File      // of process 1; nil unless running
 	stdin   *os.File      // the writing end, with OpenStdin
 	tty     *console      // with TTY
 	aliases []string      // further names, from SetAliases
+	holds   int           // who reads its output; a removal on exit waits for them
+	closed  bool          // being removed on exit: nobody may begin to read any more
+	queued  bool          // a restart is under way
 	gone    bool          // removed
+}
+
+// renew makes done a channel that is open. The caller holds Engine.mu.
+func (en *entry) renew() {
+	if en.done == nil || en.ended() {
+		en.done = make(chan struct{})
+	}
+}
+
+// end tells who waits that the container has exited for good. The caller holds Engine.mu.
+func (en *entry) end() {
+	if en.done != nil && !en.ended() {
+		close(en.done)
+	}
+}
+
+func (en *entry) ended() bool {
+	select {
+	case <-en.done:
+		return true
+	default:
+		return false
+	}
 }
 
 // to changes the container's state, or says which change is not one.

@@ -47,13 +47,16 @@ func (e *Engine) Create(ctx context.Context, spec ContainerSpec) (Container, err
 		return Container{}, fmt.Errorf("create container %s: %w", c.Name, err)
 	}
 	undo.Release()
+	e.note("create", c)
 	return c, nil
 }
 
 // newContainer checks the spec and gives it an identity.
 func newContainer(spec ContainerSpec) (Container, error) {
-	if spec.Name != "" && !validName.MatchString(spec.Name) {
-		return Container{}, naru.Errorf(naru.InvalidArgument, "container name %q: use letters, digits, '_', '.' and '-', starting with a letter or digit", spec.Name)
+	if spec.Name != "" {
+		if err := checkName(spec.Name); err != nil {
+			return Container{}, err
+		}
 	}
 	for _, kv := range spec.Env {
 		if name, _, ok := strings.Cut(kv, "="); !ok || name == "" {
@@ -65,6 +68,12 @@ func newContainer(spec ContainerSpec) (Container, error) {
 			return Container{}, err
 		}
 	}
+	if err := spec.Restart.validate(); err != nil {
+		return Container{}, err
+	}
+	if spec.AutoRemove && spec.Restart.Name != NoRestart {
+		return Container{}, naru.Errorf(naru.InvalidArgument, "a container cannot be removed and restarted when it exits: leave out one of the two")
+	}
 	var id [16]byte
 	if _, err := rand.Read(id[:]); err != nil {
 		return Container{}, fmt.Errorf("make an id: %w", err)
@@ -74,6 +83,13 @@ func newContainer(spec ContainerSpec) (Container, error) {
 		c.Name = c.ShortID()
 	}
 	return c, nil
+}
+
+func checkName(name string) error {
+	if !validName.MatchString(name) {
+		return naru.Errorf(naru.InvalidArgument, "container name %q: use letters, digits, '_', '.' and '-', starting with a letter or digit", name)
+	}
+	return nil
 }
 
 var validName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$`)
@@ -94,10 +110,8 @@ func (m Mount) validate() error {
 func (e *Engine) reserve(c Container) (*entry, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for _, other := range e.containers {
-		if other.c.Name == c.Name || other.c.ID == c.Name {
-			return nil, naru.Errorf(naru.Conflict, "the name %q is taken by container %s: remove that one or choose another name", c.Name, other.c.ShortID())
-		}
+	if err := e.nameFree(c.Name); err != nil {
+		return nil, err
 	}
 	if !c.Spec.HostUserNS {
 		base, err := pickIDBase(c.ID, e.baseTaken())
@@ -109,6 +123,16 @@ func (e *Engine) reserve(c Container) (*entry, error) {
 	en := &entry{c: c}
 	e.containers[c.ID] = en
 	return en, nil
+}
+
+// nameFree returns a Conflict when a container has the name. The caller holds e.mu.
+func (e *Engine) nameFree(name string) error {
+	for _, other := range e.containers {
+		if other.c.Name == name || other.c.ID == name {
+			return naru.Errorf(naru.Conflict, "the name %q is taken by container %s: remove that one or choose another name", name, other.c.ShortID())
+		}
+	}
+	return nil
 }
 
 // drop gives up what reserve took.

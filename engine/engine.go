@@ -69,9 +69,11 @@ type Engine struct {
 	leaving    map[string]netip.Addr            // addresses of containers that have exited and whose devices have not gone yet
 	published  map[string][]network.Publication // by the key that Publish was given
 	started    bool                             // Run has begun: changes reach the kernel
+	events     eventLog
 
-	execs    atomic.Int64 // numbers the exec processes of this daemon's life
-	netMu    sync.Mutex   // one change of the kernel's network at a time; taken before mu
+	execs    atomic.Int64  // numbers the exec processes of this daemon's life
+	wake     chan struct{} // a hint for the restarter
+	netMu    sync.Mutex    // one change of the kernel's network at a time; taken before mu
 	life     context.Context
 	end      context.CancelFunc
 	watchers sync.WaitGroup // one goroutine a running container
@@ -104,6 +106,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 		steps:      map[string]stepHold{},
 		leaving:    map[string]netip.Addr{},
 		published:  map[string][]network.Publication{},
+		wake:       make(chan struct{}, 1),
 	}
 	e.net = network.New(network.Config{Tag: e.tag, Log: cfg.Log})
 	// The engine's own life, not a caller's: a container is watched from its start to its exit, whoever asked for it.
@@ -118,9 +121,12 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 // when none runs, nothing of the engine's is left in the kernel.
 func (e *Engine) Run(ctx context.Context) error {
 	defer e.leave(context.WithoutCancel(ctx))
+	var restarting sync.WaitGroup
+	defer restarting.Wait()
 	e.mu.Lock()
 	e.started = true
 	e.mu.Unlock()
+	restarting.Go(func() { e.restartAll(ctx) })
 	tick := time.NewTicker(repairInterval)
 	defer tick.Stop()
 	for {

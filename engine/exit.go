@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"naru/engine/keeper"
 	"naru/engine/sandbox"
@@ -14,7 +16,7 @@ import (
 // watchExit waits, beside everything else, for the container's process to exit, and settles the exit. The caller holds
 // e.mu.
 func (e *Engine) watchExit(en *entry) {
-	id, done := en.c.ID, en.done
+	id := en.c.ID
 	e.watchers.Go(func() {
 		exit, err := e.cfg.Keeper.Wait(e.life, id)
 		if e.life.Err() != nil {
@@ -22,12 +24,12 @@ func (e *Engine) watchExit(en *entry) {
 		}
 		if err != nil {
 			e.log.Error("wait for a container", "container", id, "err", err)
-			exit = keeper.Exit{Code: lostExitCode, At: time.Now()}
+			exit = lostExit()
 		}
 		en.op.Lock()
 		defer en.op.Unlock()
 		// To the end, whatever becomes of the daemon's context: half an exit would have to be settled again.
-		if err := e.settleExit(context.WithoutCancel(e.life), en, exit, func() { close(done) }); err != nil {
+		if err := e.settleExit(context.WithoutCancel(e.life), en, exit); err != nil {
 			e.log.Error("settle a container's exit", "container", id, "err", err)
 		}
 	})
@@ -36,12 +38,13 @@ func (e *Engine) watchExit(en *entry) {
 // lostExitCode stands for an exit whose status nobody saw.
 const lostExitCode = 255
 
+// lostExit has a signal that is none, which tells it from an exit with that status.
+func lostExit() keeper.Exit { return keeper.Exit{Code: lostExitCode, Signal: -1, At: time.Now()} }
+
 // settleExit writes the exit down, tells who waits for it, and then cleans up what can take its time: the kernel takes
 // a moment to let go of a network device. A crash in between leaves what Adopt repeats or Fsck finds. The caller holds
-// en.op; tell is called once.
-func (e *Engine) settleExit(ctx context.Context, en *entry, exit keeper.Exit, tell func()) error {
-	tell = sync.OnceFunc(tell)
-	defer tell()
+// en.op.
+func (e *Engine) settleExit(ctx context.Context, en *entry, exit keeper.Exit) error {
 	c := e.snapshot(en)
 	if c.State != Running && c.State != Starting {
 		return nil
@@ -50,17 +53,57 @@ func (e *Engine) settleExit(ctx context.Context, en *entry, exit keeper.Exit, te
 	if err != nil {
 		e.log.Warn("ask whether memory ran out", "container", c.Name, "err", err)
 	}
-	c.State, c.PID, c.OOMKilled, c.ExitCode, c.FinishedAt = Exited, 0, oom, exit.Code, exit.At.UTC()
+	c.exited(exit, oom)
+	c.settle(time.Now())
 	e.occupy(en, true)
 	defer e.occupy(en, false)
+	defer e.tell(en) // also of an exit that could not be written down: it has ended all the same
 	if err := e.writeExit(ctx, en, c); err != nil {
 		return err
 	}
-	tell()
+	e.tell(en)
 	if err := e.cleanKernel(ctx, c.ID); err != nil {
 		return err
 	}
 	return e.applyChange(ctx)
+}
+
+// exited notes how the container's process ended.
+func (c *Container) exited(exit keeper.Exit, oom bool) {
+	c.PID, c.Paused, c.OOMKilled = 0, false, oom
+	c.ExitCode, c.Signal, c.FinishedAt = exit.Code, max(exit.Signal, 0), exit.At.UTC()
+	c.Lost = exit.Signal < 0
+}
+
+// Reason says in a few words why the container ended; empty when it has not.
+func (c Container) Reason() string {
+	switch {
+	case c.State != Exited && c.State != Restarting:
+		return ""
+	case c.Error != "":
+		return "could not be started"
+	case c.Lost:
+		return "its end was not seen"
+	case c.OOMKilled && c.ExitCode != 0:
+		return "out of memory"
+	case c.Stopped && c.Signal != 0:
+		return "stopped by " + unix.SignalName(syscall.Signal(c.Signal))
+	case c.Stopped:
+		return "stopped"
+	case c.Signal != 0:
+		return "killed by " + unix.SignalName(syscall.Signal(c.Signal))
+	}
+	return "exited"
+}
+
+// tell lets everybody go who waits for the container's end, when that is what it has come to.
+func (e *Engine) tell(en *entry) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if en.c.State == Exited || en.gone {
+		en.end()
+	}
+	e.hint()
 }
 
 // writeExit makes the exit last: the container's row, or, when it is to be removed on exit, that there is none any more.
@@ -68,14 +111,12 @@ func (e *Engine) writeExit(ctx context.Context, en *entry, c Container) error {
 	if err := e.save(ctx, en, c); err != nil {
 		return err
 	}
-	e.release(en)
+	e.noteExit(c)
+	e.release(ctx, en)
 	if err := e.cfg.Keeper.Forget(ctx, c.ID); err != nil {
 		return fmt.Errorf("forget the exit of %s: %w", c.Name, err)
 	}
-	if c.Spec.AutoRemove {
-		return e.remove(ctx, en)
-	}
-	return nil
+	return e.removeWhenLeft(ctx, en)
 }
 
 // occupy says whether the container's address is still in use although it does not run: its device is being removed.
@@ -96,7 +137,8 @@ func (e *Engine) cleanKernel(ctx context.Context, id string) error {
 }
 
 // release closes what memory holds for a run that has ended.
-func (e *Engine) release(en *entry) {
+func (e *Engine) release(ctx context.Context, en *entry) {
+	e.dropKept(ctx, en.c)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	closeAll(en.pidfd, en.stdin)
@@ -107,12 +149,17 @@ func (e *Engine) release(en *entry) {
 	}
 }
 
-// Wait returns the container when it does not run any more. A container that has never run is returned as it is.
+// Wait returns the container when it does not run any more and its policy starts it no more. A container that has never
+// run is returned as it is.
 func (e *Engine) Wait(ctx context.Context, idOrName string) (Container, error) {
 	en, err := e.find(idOrName)
 	if err != nil {
 		return Container{}, err
 	}
+	return e.waitEntry(ctx, en)
+}
+
+func (e *Engine) waitEntry(ctx context.Context, en *entry) (Container, error) {
 	e.mu.Lock()
 	done := en.done
 	e.mu.Unlock()

@@ -15,20 +15,69 @@ func (e *Engine) Remove(ctx context.Context, idOrName string, force bool) error 
 	if err != nil {
 		return err
 	}
-	if c := e.snapshot(en); c.State == Running {
+	if c := e.snapshot(en); c.State == Running || c.State == Restarting {
 		if !force {
-			return naru.Errorf(naru.FailedPrecondition, "container %s runs: stop it first, or remove it with --force", c.Name)
+			return naru.Errorf(naru.FailedPrecondition, "container %s is %s: stop it first, or remove it with --force", c.Name, c.State)
 		}
-		if err := e.signal(en, unix.SIGKILL); err != nil {
-			return err
-		}
-		if _, err := e.Wait(ctx, c.ID); err != nil && naru.CodeOf(err) != naru.NotFound {
+		if err := e.killNow(ctx, en); err != nil {
 			return err
 		}
 	}
 	en.op.Lock()
 	defer en.op.Unlock()
 	return e.remove(ctx, en)
+}
+
+// killNow kills the container's process and returns when its end is written down.
+func (e *Engine) killNow(ctx context.Context, en *entry) error {
+	c, err := e.markStopped(ctx, en)
+	if err != nil || c.State != Running {
+		return err
+	}
+	if err := e.signal(en, unix.SIGKILL); err != nil {
+		return err
+	}
+	if err := e.thaw(ctx, en); err != nil {
+		return err
+	}
+	return e.awaitEnd(ctx, en)
+}
+
+// removeWhenLeft removes a container that was to be removed on exit, unless somebody still reads its output: then the
+// last of them does. The caller holds en.op.
+func (e *Engine) removeWhenLeft(ctx context.Context, en *entry) error {
+	e.mu.Lock()
+	if !en.c.Spec.AutoRemove || en.c.State != Exited || en.holds > 0 {
+		e.mu.Unlock()
+		return nil
+	}
+	en.closed = true
+	e.mu.Unlock()
+	return e.remove(ctx, en)
+}
+
+// hold keeps the container from being removed on exit until letGo.
+func (e *Engine) hold(en *entry) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if en.gone || en.closed {
+		return naru.Errorf(naru.NotFound, "container %s was removed", en.c.Name)
+	}
+	en.holds++
+	return nil
+}
+
+func (e *Engine) letGo(ctx context.Context, en *entry) {
+	e.mu.Lock()
+	en.holds--
+	last := en.holds == 0 && en.c.Spec.AutoRemove && en.c.State == Exited
+	e.mu.Unlock()
+	if !last {
+		return
+	}
+	en.op.Lock()
+	defer en.op.Unlock()
+	e.logFailure("remove a container on its exit", e.removeWhenLeft(context.WithoutCancel(ctx), en))
 }
 
 // remove deletes the files first and the row last: until the row is gone, a crash leaves something that can be
@@ -44,7 +93,11 @@ func (e *Engine) remove(ctx context.Context, en *entry) error {
 	if err := e.removeFiles(ctx, c); err != nil {
 		return err
 	}
-	return e.forget(ctx, en)
+	if err := e.forget(ctx, en); err != nil {
+		return err
+	}
+	e.note("destroy", c)
+	return nil
 }
 
 func (e *Engine) isGone(en *entry) bool {

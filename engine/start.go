@@ -18,7 +18,7 @@ import (
 )
 
 // Start runs the container's process and returns when it has been executed. A container that cannot be started becomes
-// exited, with the reason in its Error.
+// exited, with the reason in its Error; its policy does not try again.
 func (e *Engine) Start(ctx context.Context, idOrName string) error {
 	en, err := e.find(idOrName)
 	if err != nil {
@@ -30,12 +30,26 @@ func (e *Engine) Start(ctx context.Context, idOrName string) error {
 	if c.State == Running {
 		return nil
 	}
-	if err := e.begin(ctx, en, &c); err != nil {
-		return err
+	if e.isGone(en) {
+		return naru.Errorf(naru.NotFound, "container %s was removed", c.Name)
 	}
-	if err := e.launch(ctx, en, &c); err != nil {
+	c.Restarts, c.Backoff = 0, 0
+	return e.startOnce(ctx, en, c)
+}
+
+// startOnce starts a container that does not run. The caller holds en.op.
+func (e *Engine) startOnce(ctx context.Context, en *entry, c Container) error {
+	e.mu.Lock()
+	en.renew()
+	e.mu.Unlock()
+	err := e.begin(ctx, en, &c)
+	if err == nil {
+		err = e.launch(ctx, en, &c)
+	}
+	if err != nil {
 		return e.startFailed(context.WithoutCancel(ctx), en, c, err)
 	}
+	e.note("start", c)
 	return nil
 }
 
@@ -44,8 +58,9 @@ func (e *Engine) begin(ctx context.Context, en *entry, c *Container) error {
 	if err := c.to(Starting); err != nil {
 		return err
 	}
-	c.PID, c.ExitCode, c.OOMKilled, c.Error = 0, 0, false, ""
-	c.StartedAt, c.FinishedAt = time.Time{}, time.Time{}
+	c.PID, c.ExitCode, c.Signal, c.Error = 0, 0, 0, ""
+	c.OOMKilled, c.Lost, c.Stopped, c.Paused = false, false, false, false
+	c.StartedAt, c.FinishedAt, c.RestartAt = time.Time{}, time.Time{}, time.Time{}
 	if err := e.assignAddr(ctx, en, c); err != nil {
 		return err
 	}
@@ -103,6 +118,7 @@ func (e *Engine) launch(ctx context.Context, en *entry, c *Container) error {
 		return err // startFailed ends the process
 	}
 	undo.Release()
+	e.keep(context.WithoutCancel(ctx), *c, box.Console, stdin)
 	e.running(en, box, stdin)
 	e.tellResolver()
 	return nil
@@ -120,7 +136,7 @@ func (e *Engine) writeRunning(ctx context.Context, en *entry, c *Container, pid 
 func (e *Engine) running(en *entry, box *sandbox.Sandbox, stdin *os.File) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	en.done, en.pidfd, en.stdin = make(chan struct{}), box.PidFD, stdin
+	en.pidfd, en.stdin = box.PidFD, stdin
 	if box.Console != nil {
 		en.tty = newConsole(box.Console, e.logDir(en.c.ID), e.log)
 	}
@@ -212,14 +228,21 @@ func (f spawnFunc) Spawn(ctx context.Context, id string, cmd fork.Cmd) (fork.Pro
 // startFailed cleans up after a start that failed, writes the reason down, and returns it.
 func (e *Engine) startFailed(ctx context.Context, en *entry, c Container, cause error) error {
 	cause = fmt.Errorf("start container %s: %w", c.Name, cause)
-	return errors.Join(cause, e.settleFailedStart(ctx, en, c, cause))
+	return errors.Join(cause, e.settleFailedStart(ctx, en, c, cause, c.Restarts > 0))
 }
 
-// settleFailedStart removes what a start left in the kernel and writes the container down as exited.
-func (e *Engine) settleFailedStart(ctx context.Context, en *entry, c Container, cause error) error {
+// settleFailedStart removes what a start left in the kernel and writes the container down as exited, or, with retry,
+// as waiting for another start when its policy says so.
+func (e *Engine) settleFailedStart(ctx context.Context, en *entry, c Container, cause error, retry bool) error {
+	defer e.tell(en)
 	err := e.cleanKernel(ctx, c.ID)
 	c.State, c.PID, c.Error, c.ExitCode, c.FinishedAt = Exited, 0, cause.Error(), startExitCode(cause), time.Now().UTC()
-	return errors.Join(err, e.save(ctx, en, c), e.forgetChild(ctx, c.ID))
+	if retry {
+		c.settle(time.Now())
+	}
+	err = errors.Join(err, e.save(ctx, en, c), e.forgetChild(ctx, c.ID))
+	e.noteExit(c)
+	return errors.Join(err, e.removeWhenLeft(ctx, en))
 }
 
 // forgetChild lets the keeper forget a process that ended in a start that failed, when it got as far as a process.

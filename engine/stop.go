@@ -14,16 +14,16 @@ import (
 )
 
 // Stop asks the container's process to end, with its stop signal, and kills it when it still runs after its grace (or
-// after grace, when that is not zero). It returns when the exit is written down; stopping what does not run is no
+// after grace, when that is not zero; at once when it is negative). It returns when the exit is written down; stopping what does not run is no
 // error.
 func (e *Engine) Stop(ctx context.Context, idOrName string, grace time.Duration) error {
 	en, err := e.find(idOrName)
 	if err != nil {
 		return err
 	}
-	c := e.snapshot(en)
-	if c.State != Running {
-		return nil
+	c, err := e.markStopped(ctx, en)
+	if err != nil || c.State != Running {
+		return err
 	}
 	sig, err := e.stopSignal(ctx, c)
 	if err != nil {
@@ -32,7 +32,11 @@ func (e *Engine) Stop(ctx context.Context, idOrName string, grace time.Duration)
 	if err := e.signal(en, sig); err != nil {
 		return err
 	}
+	if err := e.thaw(ctx, en); err != nil { // what is frozen hears no signal
+		return err
+	}
 	if e.waitDone(ctx, en, graceOf(c, grace)) {
+		e.note("stop", e.snapshot(en))
 		return nil
 	}
 	if err := ctx.Err(); err != nil {
@@ -41,15 +45,46 @@ func (e *Engine) Stop(ctx context.Context, idOrName string, grace time.Duration)
 	if err := e.signal(en, unix.SIGKILL); err != nil {
 		return err
 	}
-	_, err = e.Wait(ctx, c.ID)
-	if naru.CodeOf(err) == naru.NotFound {
-		return nil // it was to be removed on exit
+	if err := e.awaitEnd(ctx, en); err != nil {
+		return err
 	}
+	e.note("stop", e.snapshot(en))
+	return nil
+}
+
+// markStopped notes that the end to come is wanted: no policy starts the container again. One that waits for a restart
+// has ended with that. A mark that a daemon's death must not lose is written down.
+func (e *Engine) markStopped(ctx context.Context, en *entry) (Container, error) {
+	en.op.Lock()
+	defer en.op.Unlock()
+	c := e.snapshot(en)
+	switch {
+	case c.State == Restarting:
+		c.State, c.RestartAt, c.Stopped = Exited, time.Time{}, true
+		defer e.tell(en)
+	case c.State != Running || c.Stopped:
+		return c, nil
+	}
+	c.Stopped = true
+	if c.Spec.Restart.Name != NoRestart {
+		return c, e.save(ctx, en, c)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	en.c.Stopped = true
+	return c, nil
+}
+
+// awaitEnd returns when the container has ended and that is written down.
+func (e *Engine) awaitEnd(ctx context.Context, en *entry) error {
+	_, err := e.waitEntry(ctx, en)
 	return err
 }
 
 func graceOf(c Container, asked time.Duration) time.Duration {
 	switch {
+	case asked < 0:
+		return 0
 	case asked != 0:
 		return asked
 	case c.Spec.StopGrace != 0:
@@ -87,10 +122,23 @@ func (e *Engine) Kill(ctx context.Context, idOrName, signal string) error {
 	if err != nil {
 		return err
 	}
-	if c := e.snapshot(en); c.State != Running {
+	c := e.snapshot(en)
+	if c.State != Running {
 		return naru.Errorf(naru.FailedPrecondition, "container %s is %s, not running: there is nothing to signal", c.Name, c.State)
 	}
-	return e.signal(en, sig)
+	if sig == unix.SIGKILL {
+		if _, err := e.markStopped(ctx, en); err != nil {
+			return err
+		}
+	}
+	if err := e.signal(en, sig); err != nil {
+		return err
+	}
+	e.note("kill", c)
+	if sig == unix.SIGKILL {
+		return e.thaw(ctx, en)
+	}
+	return nil
 }
 
 // signal goes through the pidfd, which cannot mean another process that got the same pid later.

@@ -29,3 +29,16 @@ func ListCgroups(path string) ([]string, error) {
 	}
 	return slices.Sorted(maps.Keys(names)), nil
 }
+
+// Processes returns the ids of all processes in a cgroup and below it, sorted.
+func Processes(path string) ([]int, error) {
+	g, err := newCgroup(path, nil)
+	if err != nil {
+		return nil, err
+	}
+	pids, err := g.members()
+	if err != nil {
+		return nil, fmt.Errorf("list processes of cgroup %s: %w", path, err)
+	}
+	return slices.Sorted(maps.Keys(pids)), nil
+}

@@ -1,0 +1,117 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"naru/engine/sandbox"
+	"naru/naru"
+)
+
+// Rename gives a container another name, under which its network knows it at once.
+func (e *Engine) Rename(ctx context.Context, idOrName, name string) error {
+	if err := checkName(name); err != nil {
+		return err
+	}
+	en, err := e.find(idOrName)
+	if err != nil {
+		return err
+	}
+	en.op.Lock()
+	defer en.op.Unlock()
+	e.mu.Lock()
+	err = e.nameFree(name)
+	c, old := en.c, en.c.Name
+	if err == nil {
+		en.c.Name = name // taken from here on, before it is written down
+	}
+	e.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	c.Name, c.Spec.Name = name, name
+	if err := e.save(ctx, en, c); err != nil {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		en.c.Name = old
+		return err
+	}
+	e.tellResolver()
+	e.note("rename", c, "old_name", old)
+	return nil
+}
+
+// Restart stops a container that runs, as Stop does, and starts it.
+func (e *Engine) Restart(ctx context.Context, idOrName string, grace time.Duration) error {
+	c, err := e.Get(ctx, idOrName)
+	if err != nil {
+		return err
+	}
+	if err := e.Stop(ctx, c.ID, grace); err != nil {
+		return err
+	}
+	if err := e.Start(ctx, c.ID); err != nil {
+		return err
+	}
+	e.note("restart", c)
+	return nil
+}
+
+// Change is what Update changes; nil fields stay as they are.
+type Change struct {
+	MemoryBytes, NanoCPUs, PIDs *int64
+	Restart                     *RestartPolicy
+}
+
+// Update changes a container's limits, at once when it runs, and its restart policy.
+func (e *Engine) Update(ctx context.Context, idOrName string, ch Change) error {
+	en, err := e.find(idOrName)
+	if err != nil {
+		return err
+	}
+	en.op.Lock()
+	defer en.op.Unlock()
+	c := e.snapshot(en)
+	before := c.Spec.Limits
+	if err := ch.apply(&c); err != nil {
+		return err
+	}
+	if c.State == Running && c.Spec.Limits != before {
+		if err := sandbox.Update(e.cgroup(c.ID), resources(c.Spec.Limits, nil)); err != nil {
+			return fmt.Errorf("update container %s: %w", c.Name, err)
+		}
+	}
+	if err := e.save(ctx, en, c); err != nil {
+		return err
+	}
+	e.note("update", c)
+	return nil
+}
+
+func (ch Change) apply(c *Container) error {
+	for _, f := range []struct {
+		name string
+		from *int64
+		to   *int64
+	}{{"memory", ch.MemoryBytes, &c.Spec.Limits.MemoryBytes}, {"cpus", ch.NanoCPUs, &c.Spec.Limits.NanoCPUs}, {"pids", ch.PIDs, &c.Spec.Limits.PIDs}} {
+		if f.from == nil {
+			continue
+		}
+		if *f.from <= 0 {
+			return naru.Errorf(naru.InvalidArgument, "limit of %s: a running container's limit can change but not go away", f.name)
+		}
+		*f.to = *f.from
+	}
+	if ch.Restart == nil {
+		return nil
+	}
+	if err := ch.Restart.validate(); err != nil {
+		return err
+	}
+	if c.Spec.AutoRemove && ch.Restart.Name != NoRestart {
+		return naru.Errorf(naru.InvalidArgument, "container %s is removed when it exits: it cannot be restarted", c.Name)
+	}
+	c.Spec.Restart = *ch.Restart
+	return nil
+}
