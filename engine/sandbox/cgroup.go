@@ -337,37 +337,3 @@ func Stats(path string) (Usage, error) {
 		PIDs:             s.PidsStats.Current,
 	}, nil
 }
-
-// cgroupResources translates a spec's limits. Devices are left out: see limitDevices.
-func cgroupResources(r *specs.LinuxResources) *cgroups.Resources {
-	out := &cgroups.Resources{}
-	if r == nil {
-		return out
-	}
-	if m := r.Memory; m != nil {
-		out.Memory, out.MemoryReservation, out.MemorySwap = deref(m.Limit), deref(m.Reservation), deref(m.Swap)
-		out.MemorySwappiness, out.OomKillDisable = m.Swappiness, deref(m.DisableOOMKiller)
-		out.MemoryCheckBeforeUpdate = deref(m.CheckBeforeUpdate)
-	}
-	if c := r.CPU; c != nil {
-		out.CpuShares, out.CpuQuota, out.CpuPeriod, out.CpuBurst = deref(c.Shares), deref(c.Quota), deref(c.Period), c.Burst
-		out.CpuWeight = cgroups.ConvertCPUSharesToCgroupV2Value(out.CpuShares)
-		out.CpuRtRuntime, out.CpuRtPeriod = deref(c.RealtimeRuntime), deref(c.RealtimePeriod)
-		out.CpusetCpus, out.CpusetMems, out.CPUIdle = c.Cpus, c.Mems, c.Idle
-	}
-	if r.Pids != nil {
-		out.PidsLimit = r.Pids.Limit
-	}
-	for _, h := range r.HugepageLimits {
-		out.HugetlbLimit = append(out.HugetlbLimit, &cgroups.HugepageLimit{Pagesize: h.Pagesize, Limit: h.Limit})
-	}
-	out.Unified = r.Unified
-	return out
-}
-
-func deref[T any](p *T) (v T) {
-	if p != nil {
-		v = *p
-	}
-	return v
-}

@@ -26,6 +26,7 @@ type ExecConfig struct {
 	GIDMap     []specs.LinuxIDMapping
 	Files      [3]*os.File
 	Console    bool
+	Keep       []*os.File // the process's descriptors from 3 on
 }
 
 // Exec starts a process in a container's namespaces and cgroup.
@@ -41,7 +42,7 @@ func Exec(ctx context.Context, cfg ExecConfig, sp Spawner) (*Sandbox, error) {
 	if err != nil {
 		return nil, err
 	}
-	ops = append(ops, process...)
+	ops = append(ops, keepFiles(process, cfg.Keep)...)
 	group, err := newCgroup(cfg.CgroupPath, nil)
 	if err != nil {
 		return nil, err
@@ -51,7 +52,7 @@ func Exec(ctx context.Context, cfg ExecConfig, sp Spawner) (*Sandbox, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := spawn(ctx, sp, cfg.ID, cmd, cfg.Files)
+	s, err := spawn(ctx, sp, cfg.ID, cmd, cfg.Files, cfg.Keep)
 	if err != nil {
 		return nil, err
 	}

@@ -35,7 +35,7 @@ func (p *plan) open(pid int) (files []*os.File, err error) {
 			p.ops[src.op].Flags = 1
 		}
 	}
-	return files, nil
+	return p.openEnters(files)
 }
 
 func (s *source) open(userns *os.File) (*os.File, error) {

@@ -25,6 +25,9 @@ type facts struct {
 type plan struct {
 	ops     []program.Op
 	sources []source
+	enters  []enter
+	hooks   []hook
+	gate    int // the operation
 	idmaps  idmaps
 }
 
@@ -43,7 +46,11 @@ type source struct {
 // planContainer turns a spec into a program. It looks at nothing but its arguments.
 func planContainer(cfg *Config, host facts) (*plan, error) {
 	s := cfg.Spec
+	if s.Hooks != nil && cfg.OCI.HookState == nil {
+		return nil, naru.Errorf(naru.Unimplemented, "spec field hooks is not supported")
+	}
 	p := &plan{idmaps: idmaps{s.Linux.UIDMappings, s.Linux.GIDMappings}}
+	p.planEnter(s.Linux)
 	p.add(program.Op{Kind: program.Layers})
 	if err := p.planRoot(cfg.Rootfs); err != nil {
 		return nil, err
@@ -67,9 +74,9 @@ func planContainer(cfg *Config, host facts) (*plan, error) {
 	if s.Root != nil && s.Root.Readonly {
 		p.add(program.Op{Kind: program.ReadOnly, Path: "/", Flags: program.InPlace})
 	}
-	p.add(program.Op{Kind: program.Pivot}, program.Op{Kind: program.Await})
+	p.planPivot(cfg)
 	process, err := planProcess(s.Process, cfg.Filters, s.Linux.Seccomp, cfg.Init)
-	p.add(process...)
+	p.add(keepFiles(process, cfg.OCI.Keep)...)
 	return p, err
 }
 
@@ -92,6 +99,8 @@ func (p *plan) planRoot(r Rootfs) error {
 		p.addSource(program.Op{Kind: program.Attach, Path: at}, source{path: dir, idmap: p.idmaps.any()})
 	}
 	switch {
+	case r.Path != "" && r.Owned:
+		p.addSource(program.Op{Kind: program.Attach, Path: rootDir}, source{path: r.Path, recursive: true})
 	case r.Path != "":
 		attach(r.Path, rootDir)
 	case len(r.Lower) == 0:

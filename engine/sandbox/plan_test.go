@@ -105,7 +105,7 @@ func TestWhatIsNotSupportedIsNamed(t *testing.T) {
 		"spec field hooks is not supported":                    func(s *specs.Spec) { s.Hooks = &specs.Hooks{} },
 		"spec field process.apparmorProfile is not supported":  func(s *specs.Spec) { s.Process.ApparmorProfile = "x" },
 		"spec field linux.personality is not supported":        func(s *specs.Spec) { s.Linux.Personality = &specs.LinuxPersonality{} },
-		"spec field linux.resources.blockIO is not supported":  func(s *specs.Spec) { s.Linux.Resources.BlockIO = &specs.LinuxBlockIO{} },
+		"spec field linux.resources.network is not supported":  func(s *specs.Spec) { s.Linux.Resources.Network = &specs.LinuxNetwork{} },
 		"spec field linux.rootfsPropagation \"shared\" is not": func(s *specs.Spec) { s.Linux.RootfsPropagation = "shared" },
 		"type \"time\" is not supported": func(s *specs.Spec) {
 			s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: "time"})

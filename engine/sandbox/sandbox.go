@@ -33,6 +33,21 @@ type Config struct {
 	Filters *Filters
 	// Attach connects the network, while the init waits; nil leaves it as it is.
 	Attach func(ctx context.Context, netns *os.File) error
+	// OCI is what only the OCI command needs.
+	OCI OCI
+}
+
+// OCI splits a start in two, and tells of its stages, as the OCI runtime-spec has it.
+type OCI struct {
+	// Gate is a listening socket at which the init waits for Release, once all but its program is in place: Start
+	// returns then.
+	Gate *os.File
+	// BeforePivot is called when everything but the new root is in place.
+	BeforePivot func(ctx context.Context, pid int) error
+	// HookState makes what the hooks read that run inside; nil refuses a spec with hooks.
+	HookState func(pid int, status specs.ContainerState) ([]byte, error)
+	// Keep are the process's descriptors from 3 on.
+	Keep []*os.File
 }
 
 // Rootfs is a container's root: an overlay of Lower under Upper, or a folder that is used as it is.
@@ -40,6 +55,8 @@ type Rootfs struct {
 	Lower       []string // top first
 	Upper, Work string   // beside each other in one folder; none: the root is read-only
 	Path        string
+	// Owned says that the files of Path belong to the container's ids on the host already; else they are mapped.
+	Owned bool
 }
 
 // Spawner forks processes and keeps them: the keeper, or Local. Exe is nil in cmd: the spawner has the init's binary.
@@ -90,7 +107,7 @@ func Start(ctx context.Context, cfg Config, sp Spawner) (_ *Sandbox, err error) 
 		return nil, err
 	}
 	defer release()
-	s, err := spawn(ctx, sp, cfg.ID, cmd, cfg.Files)
+	s, err := spawn(ctx, sp, cfg.ID, cmd, cfg.Files, cfg.OCI.Keep)
 	if err != nil {
 		return nil, err
 	}
@@ -105,10 +122,17 @@ func (s *session) setUp(ctx context.Context, cfg *Config, p *plan) error {
 		return err
 	}
 	defer closeAll(files)
+	all, err := p.lend(cfg, files, s.process.PID)
+	if err != nil {
+		return err
+	}
 	if err := s.prepareProcess(cfg.Spec.Process, p.idmaps); err != nil {
 		return err
 	}
-	if err := s.send(files, p.ops); err != nil {
+	if err := s.send(all, p.ops); err != nil {
+		return err
+	}
+	if err := s.beforePivot(ctx, cfg.OCI.BeforePivot); err != nil {
 		return err
 	}
 	if cfg.Attach == nil {
@@ -141,6 +165,9 @@ func containerCmd(cfg *Config, group *cgroup) (cmd fork.Cmd, release func(), err
 		flag := cloneFlags()[ns.Type]
 		if ns.Path == "" {
 			cmd.Namespaces |= flag
+			continue
+		}
+		if entersInside(linux, ns) {
 			continue
 		}
 		if cmd.Join, err = os.Open(ns.Path); err != nil {

@@ -30,13 +30,13 @@ type session struct {
 }
 
 // spawn starts an init with one end of a socket as its descriptor 3.
-func spawn(ctx context.Context, sp Spawner, id string, cmd fork.Cmd, files [3]*os.File) (*session, error) {
+func spawn(ctx context.Context, sp Spawner, id string, cmd fork.Cmd, files [3]*os.File, keep []*os.File) (*session, error) {
 	ours, theirs, err := socketPair()
 	if err != nil {
 		return nil, err
 	}
 	defer theirs.Close()
-	cmd.Files = append(files[:], theirs)
+	cmd.Files = append(append(files[:], theirs), keep...)
 	p, err := sp.Spawn(ctx, id, cmd)
 	if err != nil {
 		ours.Close()
@@ -91,7 +91,10 @@ func (s *session) explain(err error) error {
 }
 
 // awaitExec reads what the init says until it closes the socket.
-func (s *session) awaitExec() error {
+func (s *session) awaitExec() error { return s.await(0) }
+
+// await reads what the init says until it says last, or closes the socket.
+func (s *session) await(last byte) error {
 	kind := make([]byte, 1)
 	oob := make([]byte, unix.CmsgSpace(4))
 	for {
@@ -104,20 +107,28 @@ func (s *session) awaitExec() error {
 		case err != nil:
 			return fmt.Errorf("hear from the init: %w", err)
 		}
-		switch kind[0] {
-		case program.MsgReady:
-			s.ready = true
-		case program.MsgConsole:
-			err = s.keepConsole(oob[:oobn])
-		case program.MsgFailure:
-			err = s.readFailure()
-		default:
-			err = fmt.Errorf("hear from the init: message %q", kind[0])
-		}
-		if err != nil {
+		if err := s.understand(kind[0], oob[:oobn]); err != nil {
 			return err
 		}
+		if kind[0] == last {
+			return nil
+		}
 	}
+}
+
+func (s *session) understand(kind byte, oob []byte) error {
+	switch kind {
+	case program.MsgReady:
+		s.ready = true
+	case program.MsgSync:
+	case program.MsgConsole:
+		return s.keepConsole(oob)
+	case program.MsgFailure:
+		return s.readFailure()
+	default:
+		return fmt.Errorf("hear from the init: message %q", kind)
+	}
+	return nil
 }
 
 func (s *session) keepConsole(oob []byte) error {

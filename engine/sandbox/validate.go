@@ -21,7 +21,7 @@ func validate(s *specs.Spec) error {
 	case s.Linux == nil:
 		return invalid("linux", "is missing")
 	}
-	if err := refuse("", s, "Hooks", "Solaris", "Windows", "VM", "ZOS", "FreeBSD"); err != nil {
+	if err := refuse("", s, "Solaris", "Windows", "VM", "ZOS", "FreeBSD"); err != nil {
 		return err
 	}
 	if err := validateProcess(s.Process); err != nil {
@@ -82,7 +82,7 @@ func validateLinux(l *specs.Linux) error {
 		return err
 	}
 	if r := l.Resources; r != nil {
-		if err := refuse("linux.resources.", r, "BlockIO", "Network", "Rdma"); err != nil {
+		if err := refuse("linux.resources.", r, "Network", "Rdma"); err != nil {
 			return err
 		}
 		if r.Memory != nil {
@@ -94,7 +94,8 @@ func validateLinux(l *specs.Linux) error {
 	return nil
 }
 
-// validateNamespaces wants a new mount namespace, id maps where a user namespace is, and at most one existing one.
+// validateNamespaces wants a new mount namespace, id maps where a user namespace is, and of existing ones beside a new
+// user namespace at most one: from inside that, only namespaces of its own could be entered.
 func validateNamespaces(s *specs.Spec) error {
 	joined := 0
 	for _, ns := range s.Linux.Namespaces {
@@ -104,8 +105,11 @@ func validateNamespaces(s *specs.Spec) error {
 		if ns.Path == "" {
 			continue
 		}
-		if joined++; joined > 1 || ns.Type == specs.UserNamespace || ns.Type == specs.MountNamespace {
-			return naru.Errorf(naru.Unimplemented, "spec field linux.namespaces: only one namespace can have a path, and not a user or mount namespace")
+		if ns.Type == specs.UserNamespace || ns.Type == specs.MountNamespace {
+			return naru.Errorf(naru.Unimplemented, "spec field linux.namespaces: a %s namespace cannot have a path", ns.Type)
+		}
+		if joined++; joined > 1 && hasNamespace(s, specs.UserNamespace) {
+			return naru.Errorf(naru.Unimplemented, "spec field linux.namespaces: only one can have a path beside a user namespace")
 		}
 	}
 	switch maps := s.Linux.UIDMappings; {

@@ -34,7 +34,7 @@ func Main() {
 // machine executes a program.
 type machine struct {
 	sock  int
-	files []int // descriptors that came along
+	files []int // descriptors that came along; from 4 on, those to keep stand beside the socket
 	root  int   // the container's root, -1 in exec: the process's root is it
 	exe   int   // this binary, for the reaper
 	null  int   // the host's /dev/null
@@ -142,6 +142,23 @@ func (m *machine) executeProcess(o *program.Op) error {
 		return m.exec(o)
 	case program.Reap:
 		return m.reap(o)
+	}
+	return m.executeOCI(o)
+}
+
+// executeOCI runs an operation that only the OCI command plans.
+func (m *machine) executeOCI(o *program.Op) error {
+	switch o.Kind {
+	case program.Enter:
+		return m.enter(o)
+	case program.Sync:
+		return m.sync()
+	case program.Gate:
+		return m.gate(o)
+	case program.Hook:
+		return runHook(o)
+	case program.Keep:
+		return m.keep(int(o.Flags))
 	}
 	return fail(o.Kind.String(), unix.ENOSYS)
 }

@@ -68,7 +68,19 @@ const (
 	Exec
 	// Reap stays as process 1 that forwards signals and reaps, and runs the same as Exec as its child.
 	Reap
-	kindEnd
+	// Enter joins the namespace FD of kind Flags (CLONE_NEW*), which Data names.
+	Enter
+	// Sync says that all is there but the new root, and waits for the daemon's word.
+	Sync
+	// Gate says Ready, and waits at the listening socket FD for who starts the container: their connection takes the
+	// place of the daemon's.
+	Gate
+	// Hook runs the program Path with the command line List, environment Env and Bytes on its standard input, for at
+	// most Flags seconds (0: no limit). It fails unless that exits with 0.
+	Hook
+	// Keep leaves the Flags descriptors above the socket to the program, from 3 on. It is the last before Exec.
+	Keep
+	kindEnd // new kinds go above it, at the end: a keeper may be older than the daemon
 )
 
 // InPlace is the flag of ReadOnly.
@@ -81,7 +93,7 @@ type Op struct {
 	Source string
 	Type   string
 	Data   string
-	FD     int // index of a descriptor sent along, for Attach and Bind
+	FD     int // index of a descriptor sent along, for Attach, Bind, Enter and Gate
 	Flags  uint64
 	Args   []uint64
 	List   []string
@@ -94,7 +106,7 @@ var names = [kindEnd]string{
 	Symlink: "symlink", Mknod: "mknod", Mask: "mask", ReadOnly: "readonly", Sysctl: "sysctl", Hostname: "hostname",
 	Domainname: "domainname", Console: "console", Pivot: "pivot", Await: "await",
 	Rlimit: "rlimit", NoNewPrivs: "no-new-privs", Seccomp: "seccomp", Bounding: "bounding", User: "user", Caps: "caps", Cwd: "cwd",
-	Exec: "exec", Reap: "reap",
+	Exec: "exec", Reap: "reap", Enter: "enter", Sync: "sync", Gate: "gate", Hook: "hook", Keep: "keep",
 }
 
 // String names the kind as goldens and errors show it.
@@ -120,7 +132,7 @@ func (o Op) String() string {
 	word("type", o.Type)
 	word("source", o.Source)
 	word("data", o.Data)
-	if o.Kind == Attach || o.Kind == Bind {
+	if o.Kind == Attach || o.Kind == Bind || o.Kind == Enter || o.Kind == Gate {
 		fmt.Fprintf(&b, " fd=%d", o.FD)
 	}
 	if o.Flags != 0 {

@@ -14,13 +14,15 @@ const (
 // The first byte of a message on the socket. The daemon sends Files messages (each carries up to MaxFiles
 // descriptors), one Program (its length as 4 bytes, then itself), and Go once the network is there. The init answers
 // with Console (carrying the terminal's master), Ready (the next thing is exec) and, when something fails, Failure (with
-// its length and body).
+// its length and body). At a Sync it says Sync and waits for one more Go; at a Gate it says Ready and closes the socket,
+// to go on with whoever connects there.
 // The end of the stream after Ready without a Failure means that exec succeeded: exec closed it.
 const (
 	MsgFiles   = 'F'
 	MsgProgram = 'P'
 	MsgGo      = 'G'
 	MsgConsole = 'C'
+	MsgSync    = 'S'
 	MsgReady   = 'X'
 	MsgFailure = 'E'
 )

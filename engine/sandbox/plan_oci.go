@@ -1,0 +1,145 @@
+package sandbox
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"naru/engine/sandbox/program"
+)
+
+// enter is a namespace that the init joins itself.
+type enter struct {
+	path string
+	op   int
+}
+
+// hook is an operation whose input can only be said when the container's pid is known.
+type hook struct {
+	op     int
+	status specs.ContainerState
+}
+
+// openEnters opens the namespaces that the init joins, behind the first descriptors.
+func (p *plan) openEnters(files []*os.File) ([]*os.File, error) {
+	for _, e := range p.enters {
+		f, err := os.Open(e.path)
+		if err != nil {
+			return files, fmt.Errorf("open a namespace: %w", err)
+		}
+		p.ops[e.op].FD = len(files)
+		files = append(files, f)
+	}
+	return files, nil
+}
+
+// lend adds the caller's gate to the descriptors, and writes the hooks' inputs: a pid as the container sees it.
+func (p *plan) lend(cfg *Config, files []*os.File, pid int) ([]*os.File, error) {
+	if newNamespace(cfg.Spec, specs.PIDNamespace) {
+		pid = 1
+	}
+	for _, h := range p.hooks {
+		state, err := cfg.OCI.HookState(pid, h.status)
+		if err != nil {
+			return nil, err
+		}
+		p.ops[h.op].Bytes = state
+	}
+	if cfg.OCI.Gate == nil {
+		return files, nil
+	}
+	p.ops[p.gate].FD = len(files)
+	return append(files[:len(files):len(files)], cfg.OCI.Gate), nil
+}
+
+// entersInside says whether the init joins a namespace itself. One that stands alone is joined before the init is
+// born, and so is one of processes always: it counts for children only.
+func entersInside(l *specs.Linux, ns specs.LinuxNamespace) bool {
+	joined := 0
+	for _, n := range l.Namespaces {
+		if n.Path != "" {
+			joined++
+		}
+	}
+	return ns.Path != "" && joined > 1 && ns.Type != specs.PIDNamespace
+}
+
+func (p *plan) planEnter(l *specs.Linux) {
+	for _, ns := range l.Namespaces {
+		if entersInside(l, ns) {
+			p.enters = append(p.enters, enter{ns.Path, len(p.ops)})
+			p.add(program.Op{Kind: program.Enter, Data: ns.Path, Flags: uint64(cloneFlags()[ns.Type])})
+		}
+	}
+}
+
+// planPivot changes the root, with the stages of the OCI command around it.
+func (p *plan) planPivot(cfg *Config) {
+	if cfg.OCI.BeforePivot != nil {
+		p.add(program.Op{Kind: program.Sync})
+	}
+	hooks := cfg.Spec.Hooks
+	if hooks == nil {
+		hooks = &specs.Hooks{}
+	}
+	p.planHooks(cfg, hooks.CreateContainer, specs.StateCreating)
+	p.add(program.Op{Kind: program.Pivot}, program.Op{Kind: program.Await})
+	if cfg.OCI.Gate != nil {
+		p.gate = len(p.ops)
+		p.add(program.Op{Kind: program.Gate})
+	}
+	p.planHooks(cfg, hooks.StartContainer, specs.StateCreated)
+}
+
+func (p *plan) planHooks(cfg *Config, hooks []specs.Hook, status specs.ContainerState) {
+	for _, h := range hooks {
+		op := program.Op{Kind: program.Hook, Path: h.Path, List: h.Args, Env: h.Env}
+		if len(op.List) == 0 {
+			op.List = []string{h.Path}
+		}
+		if h.Timeout != nil {
+			op.Flags = uint64(*h.Timeout)
+		}
+		p.hooks = append(p.hooks, hook{len(p.ops), status})
+		p.add(op)
+	}
+}
+
+// keepFiles lets the process have descriptors beyond its first three.
+func keepFiles(process []program.Op, files []*os.File) []program.Op {
+	if len(files) == 0 || len(process) == 0 {
+		return process
+	}
+	return slices.Insert(process, len(process)-1, program.Op{Kind: program.Keep, Flags: uint64(len(files))})
+}
+
+// beforePivot waits for the init's Sync and lets it go on after act.
+func (s *session) beforePivot(ctx context.Context, act func(context.Context, int) error) error {
+	if act == nil {
+		return nil
+	}
+	if err := s.await(program.MsgSync); err != nil {
+		return err
+	}
+	if err := act(ctx, s.process.PID); err != nil {
+		return err
+	}
+	return s.letGo()
+}
+
+// Release lets a container go on that was started with a Gate; conn is a connection to that. It returns when the
+// program runs.
+func Release(ctx context.Context, conn *net.UnixConn) error {
+	s := &session{conn: conn}
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) /* closed: it is over */ })
+	defer stop()
+	if err := s.explain(s.letGo()); err != nil {
+		return err
+	}
+	return s.awaitExec()
+}
