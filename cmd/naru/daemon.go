@@ -57,6 +57,7 @@ func (d *daemon) run(ctx context.Context, api, web net.Listener) error {
 	for _, loop := range []func(context.Context) error{d.names.Run, d.engine.Run, d.machine.Run, d.rollouts.Run, d.containers.Run} {
 		group.Go(func() error { return loop(ctx) })
 	}
+	group.Go(func() error { return d.images.Run(ctx, d.log.With("part", "images")) })
 	group.Go(func() error { return d.router.Serve(ctx, web) })
 	group.Go(func() error { return d.apiServer(ctx).Serve(ctx, api) })
 	return group.Wait()

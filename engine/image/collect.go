@@ -3,6 +3,8 @@ package image
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"time"
 
 	"github.com/containerd/containerd/v2/core/leases"
 	"github.com/containerd/errdefs"
@@ -46,4 +48,40 @@ func (s *Store) Collect(ctx context.Context) error {
 		return fmt.Errorf("collect images: %w", err)
 	}
 	return nil
+}
+
+// collectDelay lets removals gather: a collection looks at everything, and writers wait for it.
+const collectDelay = 2 * time.Second
+
+// Run collects, some time after anything was removed, until ctx ends; first what a process before this one left. A
+// collection that fails, on a full disk say, is tried again.
+func (s *Store) Run(ctx context.Context, log *slog.Logger) error {
+	s.noteRemoval(true)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.removed:
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(collectDelay):
+		}
+		if err := s.Collect(ctx); err != nil && ctx.Err() == nil {
+			log.Error("free what nobody needs of the images", "err", err)
+			s.noteRemoval(true)
+		}
+	}
+}
+
+// noteRemoval is told of each change of the metadata, and whether something was removed.
+func (s *Store) noteRemoval(some bool) {
+	if !some {
+		return
+	}
+	select {
+	case s.removed <- struct{}{}:
+	default:
+	}
 }

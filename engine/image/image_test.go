@@ -10,12 +10,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -338,6 +340,9 @@ func TestRootfsLifecycle(t *testing.T) {
 	if readIn(t, fs, "b") != "upper" { // in use: must survive
 		t.Error("lower layer is gone")
 	}
+	if again, err := s.Prepare(t.Context(), "c1", img.Digest); err != nil || again.Upper != fs.Upper {
+		t.Errorf("prepare again, of an image that lost its name: %v %v", again, err)
+	}
 	if keys, _ := s.Snapshots(t.Context()); !slices.Equal(keys, []string{"c1"}) {
 		t.Errorf("snapshots %v", keys)
 	}
@@ -406,6 +411,31 @@ func TestImageWithoutLayers(t *testing.T) {
 	mountAndWrite(t, fs)
 	if _, err := s.Prepare(t.Context(), "c2", img.Digest); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestRunFreesWhatWasReleased(t *testing.T) {
+	s := open(t)
+	img := mustImport(t, s, tarOf(t, file{"a", "1"}), "x")
+	ctx, stop := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer stop()
+	running.Go(func() { _ = s.Run(ctx, slog.New(slog.NewTextHandler(t.Output(), nil))) }) // always nil
+	fs, err := s.Prepare(t.Context(), "c1", img.Digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Release(t.Context(), "c1"); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(10 * collectDelay); ; time.Sleep(10 * time.Millisecond) {
+		if _, err := os.Stat(fs.Upper); os.IsNotExist(err) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the space of a released root file system does not come back")
+		}
 	}
 }
 

@@ -24,9 +24,16 @@ type Rootfs struct {
 // rootfsPrefix begins the snapshot keys of root file systems, so that they never meet BuildKit's.
 const rootfsPrefix = "rootfs-"
 
-// rootLabels make a snapshot stay although nothing refers to it.
-func rootLabels() map[string]string {
+// permanent are the labels that make a snapshot stay although nothing refers to it.
+func permanent() map[string]string {
 	return map[string]string{"containerd.io/gc.root": time.Now().UTC().Format(time.RFC3339)}
+}
+
+// permanentWith are those, and one that makes the image stay that the snapshot is made from, named or not.
+func permanentWith(image naru.Digest) map[string]string {
+	labels := permanent()
+	labels["containerd.io/gc.ref.content.image"] = string(image)
+	return labels
 }
 
 // Prepare makes a writable root file system named key from the image d, or returns the one that key already names. It
@@ -44,7 +51,7 @@ func (s *Store) Prepare(ctx context.Context, key string, d naru.Digest) (Rootfs,
 	if err != nil {
 		return Rootfs{}, fmt.Errorf("prepare root file system from image %s: %w", d.Short(), err)
 	}
-	mounts, err := s.snapshots.Prepare(ctx, rootfsPrefix+key, top, snapshots.WithLabels(rootLabels()))
+	mounts, err := s.snapshots.Prepare(ctx, rootfsPrefix+key, top, snapshots.WithLabels(permanentWith(d)))
 	if errdefs.IsAlreadyExists(err) {
 		mounts, err = s.existing(ctx, key, top)
 	}

@@ -53,6 +53,7 @@ type Store struct {
 	images    images.Store
 	applier   diff.Applier
 	hosts     docker.RegistryHosts
+	removed   chan struct{} // a hint that there is something to collect
 }
 
 // Open opens the store in dir, making it when it is new, and clears what imports and pulls of a dead process left
@@ -118,7 +119,9 @@ func build(ctx context.Context, dir string, bolt *bbolt.DB) (*Store, error) {
 		leases:    metadata.NewLeaseManager(db),
 		images:    metadata.NewImageStore(db),
 		hosts:     registryHosts(),
+		removed:   make(chan struct{}, 1),
 	}
+	db.RegisterMutationCallback(s.noteRemoval)
 	s.applier = markingApplier{apply.NewFileSystemApplier(s.content)}
 	return s, nil
 }

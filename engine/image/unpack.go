@@ -151,10 +151,10 @@ func (s *Store) emptyLayer(ctx context.Context) (string, error) {
 		return name, nil
 	}
 	key := "unpack-" + rand.Text()
-	if _, err := s.snapshots.Prepare(ctx, key, "", snapshots.WithLabels(rootLabels())); err != nil {
+	if _, err := s.snapshots.Prepare(ctx, key, "", snapshots.WithLabels(permanent())); err != nil {
 		return "", fmt.Errorf("prepare empty layer: %w", err)
 	}
-	err := s.snapshots.Commit(ctx, name, key, snapshots.WithLabels(rootLabels()))
+	err := s.snapshots.Commit(ctx, name, key, snapshots.WithLabels(permanent()))
 	if err == nil {
 		return name, nil
 	}
