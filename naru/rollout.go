@@ -17,7 +17,8 @@ type RolloutID int64
 //	   │        │             │
 //	   └────────┴─────────────┴──► superseded (a newer release of the same app took over)
 //
-// starting: the new instances are being made and are not yet ready. shifting: they get traffic, by steps in a canary.
+// starting: the new instances are being made and are not yet ready; a service that is recreated has its turn when the
+// others are. shifting: they get traffic, by steps in a canary.
 // draining: they have all of it; the old finish what they hold and stop. A failure before the old are gone puts all
 // traffic back on the old and removes the new.
 type RolloutState string
@@ -60,7 +61,7 @@ type Rollout struct {
 	From      ReleaseNumber `json:"from"` // 0: nothing ran before
 	To        ReleaseNumber `json:"to"`   // 0: nothing runs after (the app goes down)
 	State     RolloutState  `json:"state"`
-	Step      int           `json:"step"`       // index of the canary step that runs
+	Step      int           `json:"step"`       // shifting: index of the canary step that runs; starting: 1 once services are recreated
 	StepSince time.Time     `json:"step_since"` // when State or Step last changed
 	Reason    string        `json:"reason,omitempty"`
 	LogLines  []string      `json:"log_lines,omitempty"` // of a failed one: the last output of what failed

@@ -17,7 +17,7 @@ import (
 
 // story is a situation in words, and back. The words:
 //
-//	release v2 [config=1]          a release of the app shop; its services follow, one a line, indented:
+//	release v2 [config=1] [lost]   a release of the app shop; its services follow, one a line, indented:
 //	  web image=b scale=2 route=/ needs=db,cache canary=10/30s,50/1m timeout=30s [grace=5s] [recreate]
 //	rollout v1 v2 shifting [step=1] [age=5s]     from, to (v0: none), state, time since its step began
 //	awake age=2s                   since when the daemon runs; always, unless said
@@ -30,6 +30,7 @@ type story struct {
 	t        testing.TB
 	releases map[string]*naru.Release
 	last     *naru.Release
+	lost     map[naru.ReleaseNumber]bool
 }
 
 var epoch = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
@@ -37,13 +38,13 @@ var epoch = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 var shop = naru.AppEnv{App: "shop", Environment: naru.Production}
 
 func readStory(t testing.TB, text string) *story {
-	s := &story{t: t, releases: map[string]*naru.Release{}}
+	s := &story{t: t, releases: map[string]*naru.Release{}, lost: map[naru.ReleaseNumber]bool{}}
 	s.Domain, s.Scales, s.Now = "localhost", map[naru.ServiceName]int{}, epoch
 	for line := range strings.Lines(text) {
 		s.read(strings.TrimRight(line, "\n"))
 	}
 	for _, r := range s.releases {
-		if r != s.From && r != s.To {
+		if r != s.From && r != s.To && !s.lost[r.Number] {
 			s.Left = append(s.Left, *r)
 		}
 	}
@@ -59,7 +60,7 @@ func (s *story) read(line string) {
 		s.last.Services = append(s.last.Services, s.service(words, pairs))
 	case words[0] == "release":
 		s.last = &naru.Release{AppEnv: shop, Number: s.number(words[1]), ConfigVersion: s.int(pairs["config"])}
-		s.releases[words[1]] = s.last
+		s.releases[words[1]], s.lost[s.last.Number] = s.last, slices.Contains(words, "lost")
 	case words[0] == "rollout":
 		s.rollout(words, pairs)
 	case words[0] == "awake":

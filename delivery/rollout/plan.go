@@ -150,8 +150,8 @@ func (v view) mayApply(set target.Set) bool {
 	return v.Rollout.State != naru.RolloutStarting || !v.isNew(set.Key) || !v.waits(name)
 }
 
-// movable is what can move now of the traffic that should be: all, or that of the services whose sets wait for it
-// to move, so that the others' trouble does not keep them away.
+// movable is what can move now of the traffic that should be: all, or only that of the services whose next set waits
+// for just that: they must leave what serves, and need not wait for the others.
 func (v view) movable(t target.Traffic) target.Traffic {
 	if v.mayMove(t) {
 		return t
@@ -172,14 +172,14 @@ func (v view) areKeptOut(name naru.ServiceName, weights []target.Weight) bool {
 
 // mayMove keeps traffic where it is served. The new release gets it only while all its new sets are ready; and on any
 // way, back as well as forward, no service leaves sets that serve for sets that do not: what must move then waits, and
-// what has the traffic stays until it has gone. Unless the next set waits for just that.
+// what has the traffic stays until it has gone.
 func (v view) mayMove(t target.Traffic) bool {
 	if v.Rollout.State == naru.RolloutShifting && !v.newAreReady() {
 		return false
 	}
 	for name, next := range t.Services {
 		now := v.Observed.Traffic.Services[name]
-		if slices.ContainsFunc(now, v.serves) && !slices.ContainsFunc(next, v.serves) && !v.areKeptOut(name, next) {
+		if slices.ContainsFunc(now, v.serves) && !slices.ContainsFunc(next, v.serves) {
 			return false
 		}
 	}

@@ -74,6 +74,30 @@ func TestRunRollsOutAndTells(t *testing.T) {
 	})
 }
 
+func TestRunRecreates(t *testing.T) {
+	live(t, func(w *world) {
+		db := func(image string) naru.ReleasedService {
+			s := web(image)
+			s.Name, s.Routes, s.Rollout.Strategy = "db", nil, naru.Recreate
+			w.alone[s.SetKey(0)] = true
+			return s
+		}
+		w.up(web("a"), db("a"))
+		r, lines := w.up(web("b"), db("b"))
+		if r.State != naru.RolloutDone || !slices.Contains(lines, "starting v2: db waits for the old to stop") {
+			w.t.Errorf("rollout %s, told %q", r.State, lines)
+		}
+		w.bad["sha256:c"] = memory.Behaviour{Failure: "cannot read the data"}
+		if r, _ := w.up(web("b"), db("c")); r.State != naru.RolloutFailed || r.Reason != "db: cannot read the data" {
+			w.t.Errorf("rollout %s: %s", r.State, r.Reason)
+		}
+		synctest.Wait()
+		if o := w.observe(shop); len(o.Sets) != 2 || o.Sets[0].Release != 2 || !o.Sets[0].IsReady() || o.Traffic.Services["db"][0].Set != o.Sets[0].Key {
+			w.t.Errorf("after the failure %+v: want v2's database again", o)
+		}
+	})
+}
+
 func TestRunFailsWithTheLastWords(t *testing.T) {
 	live(t, func(w *world) {
 		w.up(web("a"))
