@@ -98,7 +98,9 @@ func (e *Engine) watchAgain(ctx context.Context, en *entry) error {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.net.Adopt(en.c.ID, "", en.c.Addr)
+	for _, at := range en.c.endpoints() {
+		e.net.Adopt(en.c.ID, at.Interface, at.Addr)
+	}
 	en.pidfd, en.stdin = pidfd, stdin
 	if tty != nil {
 		en.tty = newConsole(tty, e.logDir(en.c.ID), e.log)

@@ -50,8 +50,13 @@ type ContainerSpec struct {
 	User       string               `json:"user,omitempty"`
 	WorkingDir string               `json:"working_dir,omitempty"`
 	Hostname   string               `json:"hostname,omitempty"` // empty: the short id
-	Network    string               `json:"network,omitempty"`  // empty: DefaultNetwork; "none"; or the name of a network
+	Network    string               `json:"network,omitempty"`  // empty: DefaultNetwork; NoNetwork, HostNetwork, "container:NAME"; or the name of a network
 	Aliases    []string             `json:"aliases,omitempty"`  // more names under which its network knows it
+	IP         netip.Addr           `json:"ip,omitzero"`        // on its network; zero: the next free one
+	MAC        string               `json:"mac,omitempty"`      // on its network; empty: derived from the address
+	Networks   []Join               `json:"networks,omitempty"` // further ones
+	DNS        []netip.Addr         `json:"dns,omitempty"`      // asked for names that are no container's; none: the host's own
+	Hosts      []string             `json:"hosts,omitempty"`    // more of /etc/hosts: NAME:ADDRESS
 	Ports      []naru.PublishedPort `json:"ports,omitempty"`
 	Mounts     []Mount              `json:"mounts,omitempty"`
 	Tmpfs      []string             `json:"tmpfs,omitempty"`
@@ -77,6 +82,7 @@ const NoNetwork = "none"
 // Mount puts a named volume or a folder of the host into a container.
 type Mount struct {
 	Volume   string `json:"volume,omitempty"`
+	Subpath  string `json:"subpath,omitempty"` // folder or file of the volume; empty: all of it
 	HostPath string `json:"host_path,omitempty"`
 	Target   string `json:"target"`
 	ReadOnly bool   `json:"read_only,omitempty"`
@@ -84,27 +90,29 @@ type Mount struct {
 
 // Container is one container, running or not.
 type Container struct {
-	ID         string        `json:"id"`
-	Name       string        `json:"name"`
-	Spec       ContainerSpec `json:"spec"`
-	Image      naru.Digest   `json:"image"`
-	State      State         `json:"state"`
-	PID        int           `json:"pid,omitempty"` // of process 1, seen from the host; zero unless running
-	Addr       netip.Addr    `json:"addr,omitzero"`
-	IDBase     uint32        `json:"id_base,omitempty"` // first id of its range in the host's user namespace
-	ExitCode   int           `json:"exit_code"`         // 128+n when signal n killed it
-	Signal     int           `json:"signal,omitempty"`  // that ended it; zero when it exited by itself
-	OOMKilled  bool          `json:"oom_killed,omitempty"`
-	Lost       bool          `json:"lost,omitempty"`    // nobody saw it end: the machine or the keeper did
-	Stopped    bool          `json:"stopped,omitempty"` // it ended because somebody asked for it
-	Paused     bool          `json:"paused,omitempty"`
-	Error      string        `json:"error,omitempty"`     // why it could not be started
-	Restarts   int           `json:"restarts,omitempty"`  // by its policy, since somebody started it
-	Backoff    time.Duration `json:"backoff,omitempty"`   // the last wait before a restart
-	RestartAt  time.Time     `json:"restart_at,omitzero"` // while restarting
-	CreatedAt  time.Time     `json:"created_at"`
-	StartedAt  time.Time     `json:"started_at,omitzero"`
-	FinishedAt time.Time     `json:"finished_at,omitzero"`
+	ID         string               `json:"id"`
+	Name       string               `json:"name"`
+	Spec       ContainerSpec        `json:"spec"`
+	Image      naru.Digest          `json:"image"`
+	State      State                `json:"state"`
+	PID        int                  `json:"pid,omitempty"` // of process 1, seen from the host; zero unless running
+	Addr       netip.Addr           `json:"addr,omitzero"` // on its first network
+	Endpoints  []Endpoint           `json:"endpoints,omitempty"`
+	Ports      []naru.PublishedPort `json:"ports,omitempty"`   // with the ports that were chosen for it
+	IDBase     uint32               `json:"id_base,omitempty"` // first id of its range in the host's user namespace
+	ExitCode   int                  `json:"exit_code"`         // 128+n when signal n killed it
+	Signal     int                  `json:"signal,omitempty"`  // that ended it; zero when it exited by itself
+	OOMKilled  bool                 `json:"oom_killed,omitempty"`
+	Lost       bool                 `json:"lost,omitempty"`    // nobody saw it end: the machine or the keeper did
+	Stopped    bool                 `json:"stopped,omitempty"` // it ended because somebody asked for it
+	Paused     bool                 `json:"paused,omitempty"`
+	Error      string               `json:"error,omitempty"`     // why it could not be started
+	Restarts   int                  `json:"restarts,omitempty"`  // by its policy, since somebody started it
+	Backoff    time.Duration        `json:"backoff,omitempty"`   // the last wait before a restart
+	RestartAt  time.Time            `json:"restart_at,omitzero"` // while restarting
+	CreatedAt  time.Time            `json:"created_at"`
+	StartedAt  time.Time            `json:"started_at,omitzero"`
+	FinishedAt time.Time            `json:"finished_at,omitzero"`
 }
 
 // ShortID is the id's first twelve digits, which people read and type.

@@ -63,6 +63,9 @@ func newContainer(spec ContainerSpec) (Container, error) {
 			return Container{}, naru.Errorf(naru.InvalidArgument, "environment entry %q: write NAME=value", name)
 		}
 	}
+	if err := spec.checkNetwork(); err != nil {
+		return Container{}, err
+	}
 	for _, m := range spec.Mounts {
 		if err := m.validate(); err != nil {
 			return Container{}, err

@@ -52,6 +52,7 @@ type Name struct {
 	Network netip.Prefix
 	Host    string
 	Addr    netip.Addr
+	DNS     []netip.Addr // whom Addr wants asked for names that are no container's; none: the host's own
 }
 
 // Engine runs containers. All methods may be called at the same time.
@@ -64,9 +65,10 @@ type Engine struct {
 
 	mu         sync.Mutex // guards what follows; never held while waiting for a process
 	containers map[string]*entry
-	networks   map[string]network.Network
+	networks   map[string]Network
 	steps      map[string]stepHold
-	leaving    map[string]netip.Addr            // addresses of containers that have exited and whose devices have not gone yet
+	leaving    map[string][]netip.Addr          // addresses of containers that have exited and whose devices have not gone yet
+	connecting map[string]netip.Addr            // addresses of running containers that are being put on one more network
 	published  map[string][]network.Publication // by the key that Publish was given
 	started    bool                             // Run has begun: changes reach the kernel
 	events     eventLog
@@ -102,9 +104,10 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	e := &Engine{
 		cfg: cfg, tag: Tag(dir), volumes: volumes, log: cfg.Log,
 		containers: map[string]*entry{},
-		networks:   map[string]network.Network{},
+		networks:   map[string]Network{},
 		steps:      map[string]stepHold{},
-		leaving:    map[string]netip.Addr{},
+		leaving:    map[string][]netip.Addr{},
+		connecting: map[string]netip.Addr{},
 		published:  map[string][]network.Publication{},
 		wake:       make(chan struct{}, 1),
 	}

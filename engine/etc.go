@@ -18,7 +18,7 @@ func writeEtc(dir string, c Container, nameserver netip.Addr) error {
 	if err != nil {
 		return err
 	}
-	texts := map[string]string{"resolv.conf": resolv, "hosts": hosts(c), "hostname": hostname(c) + "\n"}
+	texts := map[string]string{"resolv.conf": resolv, "hosts": hosts(c, nameserver), "hostname": hostname(c) + "\n"}
 	for _, name := range etcFiles {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(texts[name]), 0o644); err != nil {
 			return fmt.Errorf("write the container's %s: %w", name, err)
@@ -38,11 +38,27 @@ func resolvConf(nameserver netip.Addr) (string, error) {
 	return string(b), nil
 }
 
-func hosts(c Container) string {
+// hostAddr is the host's address as the container sees it.
+func hostAddr(gateway netip.Addr) string {
+	if !gateway.IsValid() {
+		return "127.0.0.1"
+	}
+	return gateway.String()
+}
+
+func hosts(c Container, gateway netip.Addr) string {
 	var b strings.Builder
 	b.WriteString("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n")
 	if c.Addr.IsValid() {
 		fmt.Fprintf(&b, "%s\t%s\n", c.Addr, hostname(c))
+	}
+	for _, h := range c.Spec.Hosts {
+		if name, addr, err := parseHost(h); err == nil { // checked when the container was made
+			if addr == hostGateway {
+				addr = hostAddr(gateway)
+			}
+			fmt.Fprintf(&b, "%s\t%s\n", addr, name)
+		}
 	}
 	return b.String()
 }

@@ -124,7 +124,9 @@ func (e *Engine) occupy(en *entry, yes bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if yes {
-		e.leaving[en.c.ID] = en.c.Addr
+		for _, at := range en.c.endpoints() {
+			e.leaving[en.c.ID] = append(e.leaving[en.c.ID], at.Addr)
+		}
 		return
 	}
 	delete(e.leaving, en.c.ID)

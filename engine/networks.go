@@ -3,10 +3,14 @@ package engine
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"maps"
 	"net/netip"
+	"os"
 	"slices"
+	"strings"
+	"time"
 
 	"naru/engine/network"
 	"naru/naru"
@@ -15,41 +19,92 @@ import (
 // networkBits is the prefix length of a network's subnet: about as many addresses as a Linux bridge has ports (1,024).
 const networkBits = 22
 
+// Network is a network with what the engine alone knows of it.
+type Network struct {
+	network.Network
+	Custom    bool      `json:"custom,omitempty"` // somebody asked for it by name, so that pruning may take it away
+	CreatedAt time.Time `json:"created_at,omitzero"`
+}
+
+// NetworkRequest asks for a network; what is zero is chosen.
+type NetworkRequest struct {
+	Name     string
+	Subnet   netip.Prefix
+	Gateway  netip.Addr
+	Internal bool
+}
+
 // EnsureNetwork returns the network of that name and makes it when it is new.
 func (e *Engine) EnsureNetwork(ctx context.Context, name string) (network.Network, error) {
 	e.netMu.Lock()
 	defer e.netMu.Unlock()
 	if n, ok := e.lookupNetwork(name); ok {
-		return n, nil
+		return n.Network, nil
 	}
-	n, err := e.newNetwork(ctx, name)
+	n, err := e.addNetwork(ctx, NetworkRequest{Name: name}, false)
+	return n.Network, err
+}
+
+// CreateNetwork makes a network that is not there yet.
+func (e *Engine) CreateNetwork(ctx context.Context, r NetworkRequest) (Network, error) {
+	e.netMu.Lock()
+	defer e.netMu.Unlock()
+	if _, ok := e.lookupNetwork(r.Name); ok || slices.Contains([]string{DefaultNetwork, NoNetwork, HostNetwork}, r.Name) {
+		return Network{}, naru.Errorf(naru.Conflict, "there is a network %s already: choose another name", r.Name)
+	}
+	return e.addNetwork(ctx, r, true)
+}
+
+// addNetwork writes a network down, and then makes it. The caller holds netMu.
+func (e *Engine) addNetwork(ctx context.Context, r NetworkRequest, custom bool) (Network, error) {
+	n, err := e.newNetwork(ctx, r)
 	if err != nil {
-		return network.Network{}, err
+		return Network{}, err
 	}
+	n.Custom = custom
 	if err := e.saveNetwork(ctx, n); err != nil {
-		return network.Network{}, err
+		return Network{}, err
 	}
 	e.mu.Lock()
-	e.networks[name] = n
+	e.networks[r.Name] = n
+	started := e.started
 	e.mu.Unlock()
+	if !started {
+		return n, nil
+	}
 	return n, e.applyLocked(ctx)
 }
 
-func (e *Engine) lookupNetwork(name string) (network.Network, bool) {
+func (e *Engine) lookupNetwork(name string) (Network, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	n, ok := e.networks[name]
 	return n, ok
 }
 
+// Network returns the network of that name.
+func (e *Engine) Network(name string) (Network, error) {
+	if n, ok := e.lookupNetwork(name); ok {
+		return n, nil
+	}
+	return Network{}, naru.Errorf(naru.NotFound, "there is no network %q", name)
+}
+
+// Networks returns all networks, by name.
+func (e *Engine) Networks() []Network {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.SortedFunc(maps.Values(e.networks), func(a, b Network) int { return cmp.Compare(a.Name, b.Name) })
+}
+
 // newNetwork picks a bridge and a subnet for a network: one that neither another network nor the host itself uses.
-func (e *Engine) newNetwork(ctx context.Context, name string) (network.Network, error) {
-	if !validName.MatchString(name) {
-		return network.Network{}, naru.Errorf(naru.InvalidArgument, "network name %q: use letters, digits, '_', '.' and '-'", name)
+func (e *Engine) newNetwork(ctx context.Context, r NetworkRequest) (Network, error) {
+	if !validName.MatchString(r.Name) {
+		return Network{}, naru.Errorf(naru.InvalidArgument, "network name %q: use letters, digits, '_', '.' and '-'", r.Name)
 	}
 	used, err := network.HostSubnets(ctx, e.tag)
 	if err != nil {
-		return network.Network{}, err
+		return Network{}, err
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -57,15 +112,62 @@ func (e *Engine) newNetwork(ctx context.Context, name string) (network.Network, 
 	for _, n := range e.networks {
 		used, bridges[n.Bridge] = append(used, n.Subnet), true
 	}
-	subnet, err := network.AllocateSubnet(e.cfg.Subnet, networkBits, used)
+	subnet, err := chooseSubnet(r, e.cfg.Subnet, used)
 	if err != nil {
-		return network.Network{}, fmt.Errorf("find a subnet for network %s: %w", name, err)
+		return Network{}, err
 	}
-	for i := 0; ; i++ {
-		if bridge := network.BridgeName(e.tag, i); !bridges[bridge] {
-			return network.Network{Name: name, Bridge: bridge, Subnet: subnet, Gateway: network.Gateway(subnet)}, nil
+	n := Network{Network: network.Network{Name: r.Name, Subnet: subnet, Gateway: r.Gateway, Internal: r.Internal}, CreatedAt: time.Now().UTC()}
+	if !n.Gateway.IsValid() {
+		n.Gateway = network.Gateway(subnet)
+	}
+	i := 0
+	for n.Bridge = network.BridgeName(e.tag, i); bridges[n.Bridge]; n.Bridge = network.BridgeName(e.tag, i) {
+		i++
+	}
+	if hostHasIPv6() {
+		n.Subnet6 = uniqueLocal(e.cfg.DataDir, i)
+		n.Gateway6 = network.Gateway(n.Subnet6)
+	}
+	return n, nil
+}
+
+// chooseSubnet takes the one that was asked for, when nobody else has it, or the next free one.
+func chooseSubnet(r NetworkRequest, pool netip.Prefix, used []netip.Prefix) (netip.Prefix, error) {
+	if !r.Subnet.IsValid() {
+		if r.Gateway.IsValid() {
+			return netip.Prefix{}, naru.Errorf(naru.InvalidArgument, "gateway %s: name the subnet that it is in, too", r.Gateway)
 		}
+		subnet, err := network.AllocateSubnet(pool, networkBits, used)
+		if err != nil {
+			return netip.Prefix{}, fmt.Errorf("find a subnet for network %s: %w", r.Name, err)
+		}
+		return subnet, nil
 	}
+	switch s := r.Subnet; {
+	case !s.Addr().Is4() || s != s.Masked() || s.Bits() < 8 || s.Bits() > 30:
+		return netip.Prefix{}, naru.Errorf(naru.InvalidArgument, "subnet %s: write an IPv4 subnet from /8 to /30 by its first address, such as 10.20.0.0/24", s)
+	case r.Gateway.IsValid() && (!s.Contains(r.Gateway) || r.Gateway == s.Addr()):
+		return netip.Prefix{}, naru.Errorf(naru.InvalidArgument, "gateway %s is not an address in subnet %s", r.Gateway, s)
+	}
+	if i := slices.IndexFunc(used, r.Subnet.Overlaps); i >= 0 {
+		return netip.Prefix{}, naru.Errorf(naru.Conflict, "subnet %s overlaps %s, which another network or the host itself uses", r.Subnet, used[i])
+	}
+	return r.Subnet, nil
+}
+
+// uniqueLocal is the n-th IPv6 subnet of an engine: of addresses that no router of the world knows, and that no other
+// engine has, as its prefix is drawn from where its data is on which machine.
+func uniqueLocal(dataDir string, n int) netip.Prefix {
+	machine, _ := os.ReadFile("/etc/machine-id") // without one, the folder alone tells engines apart
+	sum := sha256.Sum256(append(machine, dataDir...))
+	b := [16]byte{0: 0xfd, 6: byte(n >> 8), 7: byte(n)}
+	copy(b[1:6], sum[:])
+	return netip.PrefixFrom(netip.AddrFrom16(b), 64)
+}
+
+func hostHasIPv6() bool {
+	_, err := os.Stat("/proc/sys/net/ipv6/conf/all/forwarding")
+	return err == nil
 }
 
 // RemoveNetwork removes a network that no container is on; one that does not exist is no error.
@@ -73,7 +175,7 @@ func (e *Engine) RemoveNetwork(ctx context.Context, name string) error {
 	e.netMu.Lock()
 	defer e.netMu.Unlock()
 	if user := e.userOf(name); user != "" {
-		return naru.Errorf(naru.FailedPrecondition, "network %s is used by container %s: remove that first", name, user)
+		return naru.Errorf(naru.FailedPrecondition, "network %s is used by container %s: remove that first, or disconnect it", name, user)
 	}
 	if err := e.forgetNetwork(ctx, name); err != nil {
 		return err
@@ -84,21 +186,62 @@ func (e *Engine) RemoveNetwork(ctx context.Context, name string) error {
 	return e.applyLocked(ctx)
 }
 
+// DeleteNetwork removes a network that people name: it must exist, and not be the default one.
+func (e *Engine) DeleteNetwork(ctx context.Context, name string) error {
+	if name == DefaultNetwork {
+		return naru.Errorf(naru.FailedPrecondition, "network %s is the default one: it stays", name)
+	}
+	if _, err := e.Network(name); err != nil {
+		return err
+	}
+	return e.RemoveNetwork(ctx, name)
+}
+
+// PruneNetworks removes the networks that somebody made and no container is on, and returns their names.
+func (e *Engine) PruneNetworks(ctx context.Context) ([]string, error) {
+	var removed []string
+	for _, n := range e.Networks() {
+		if !n.Custom || e.userOf(n.Name) != "" {
+			continue
+		}
+		err := e.RemoveNetwork(ctx, n.Name)
+		if naru.CodeOf(err) == naru.FailedPrecondition {
+			continue // somebody has just come
+		}
+		if err != nil {
+			return removed, err
+		}
+		removed = append(removed, n.Name)
+	}
+	return removed, nil
+}
+
 // userOf names a container on the network, or returns "".
 func (e *Engine) userOf(name string) string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, en := range e.containers {
-		if firstOf(en.c.Spec.Network, DefaultNetwork) == name {
+		if slices.ContainsFunc(en.c.Spec.joins(), func(j Join) bool { return j.Network == name }) {
 			return en.c.Name
 		}
 	}
 	return ""
 }
 
+// networkOf is the network of a container's first interface, or of the container whose network it shares; zero for one
+// that has no gateway.
 func (e *Engine) networkOf(c Container) network.Network {
-	n, _ := e.lookupNetwork(firstOf(c.Spec.Network, DefaultNetwork))
-	return n // zero for NoNetwork, whose containers have no gateway
+	if peer, ok := strings.CutPrefix(c.Spec.Network, containerNetwork); ok {
+		if other, err := e.find(peer); err == nil {
+			c = e.snapshot(other)
+		}
+	}
+	joins := c.Spec.joins()
+	if len(joins) == 0 {
+		return network.Network{}
+	}
+	n, _ := e.lookupNetwork(joins[0].Network)
+	return n.Network
 }
 
 // SetAliases replaces the further names of these containers, in one change: who asks for a name sees all of it or nothing.
@@ -168,9 +311,11 @@ func (e *Engine) applyLocked(ctx context.Context) error {
 func (e *Engine) networkState() network.State {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	s := network.State{Networks: slices.SortedFunc(maps.Values(e.networks), func(a, b network.Network) int {
-		return cmp.Compare(a.Bridge, b.Bridge)
-	})}
+	var s network.State
+	for _, n := range e.networks {
+		s.Networks = append(s.Networks, n.Network)
+	}
+	slices.SortFunc(s.Networks, func(a, b network.Network) int { return cmp.Compare(a.Bridge, b.Bridge) })
 	for _, key := range slices.Sorted(maps.Keys(e.published)) {
 		s.Publications = append(s.Publications, e.published[key]...)
 	}
@@ -191,14 +336,31 @@ func (e *Engine) tellResolver() {
 	defer e.mu.Unlock()
 	var names []Name
 	for _, en := range e.containers {
-		c := en.c
-		n, ok := e.networks[firstOf(c.Spec.Network, DefaultNetwork)]
-		if c.State != Running || !c.Addr.IsValid() || !ok {
-			continue
-		}
-		for _, host := range slices.Concat([]string{c.Name, c.ShortID()}, c.Spec.Aliases, en.aliases) {
-			names = append(names, Name{Network: n.Subnet, Host: host, Addr: c.Addr})
+		if en.c.State == Running {
+			names = append(names, e.namesOf(en)...)
 		}
 	}
 	e.cfg.Resolver.SetNames(names)
+}
+
+// namesOf are a container's names, on each of its networks. The caller holds e.mu.
+func (e *Engine) namesOf(en *entry) []Name {
+	var names []Name
+	for i, at := range en.c.endpoints() {
+		n, ok := e.networks[at.Network]
+		if !ok {
+			continue
+		}
+		hosts := append([]string{en.c.Name, en.c.ShortID()}, en.c.Spec.aliasesOn(at.Network)...)
+		if i == 0 {
+			hosts = append(hosts, en.aliases...)
+		}
+		for _, host := range hosts {
+			names = append(names, Name{Network: n.Subnet, Host: host, Addr: at.Addr, DNS: en.c.Spec.DNS})
+			if at.Addr6.IsValid() {
+				names = append(names, Name{Network: n.Subnet, Host: host, Addr: at.Addr6})
+			}
+		}
+	}
+	return names
 }

@@ -37,7 +37,7 @@ func (e *Engine) publisher(id string, p naru.PublishedPort) string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, other := range e.containers {
-		if other.c.ID != id && other.c.State == Running && slices.ContainsFunc(other.c.Spec.Ports, p.Overlaps) {
+		if other.c.ID != id && other.c.State == Running && slices.ContainsFunc(other.c.ports(), p.Overlaps) {
 			return "container " + other.c.Name
 		}
 	}
@@ -84,11 +84,58 @@ func (e *Engine) RemoveVolume(name string) error {
 	return e.volumes.Remove(name)
 }
 
+// ports are those that the container has of the host now. One that an older daemon started has those it asked for.
+func (c Container) ports() []naru.PublishedPort {
+	if len(c.Ports) == 0 {
+		return c.Spec.Ports
+	}
+	return c.Ports
+}
+
 func publications(c Container) []network.Publication {
+	at := c.endpoints()
+	if len(at) == 0 {
+		return nil // disconnected from its last network
+	}
 	var out []network.Publication
-	for _, p := range c.Spec.Ports {
-		out = append(out, network.Publication{HostIP: p.HostIP, HostPort: p.HostPort, Protocol: p.Protocol,
-			Backends: []netip.AddrPort{netip.AddrPortFrom(c.Addr, p.Port)}})
+	for _, p := range c.ports() {
+		backends := []netip.AddrPort{netip.AddrPortFrom(at[0].Addr, p.Port)}
+		out = append(out, network.Publication{HostIP: p.HostIP, HostPort: p.HostPort, Protocol: p.Protocol, Backends: backends})
 	}
 	return out
+}
+
+// choosePorts picks a free port of the host for each port that names none.
+func (e *Engine) choosePorts(id string, asked []naru.PublishedPort) ([]naru.PublishedPort, error) {
+	chosen := slices.Clone(asked)
+	for i, p := range chosen {
+		if p.HostPort != 0 {
+			continue
+		}
+		free := func(q naru.PublishedPort) bool {
+			return !slices.ContainsFunc(chosen, q.Overlaps) && e.publisher(id, q) == ""
+		}
+		var err error
+		if chosen[i].HostPort, err = freePort(p, free); err != nil {
+			return nil, err
+		}
+	}
+	return chosen, nil
+}
+
+// portTries bounds how many ports are asked for until one is free in the eyes of naru too.
+const portTries = 100
+
+// freePort asks the kernel for ports that nobody has, until one is free.
+func freePort(p naru.PublishedPort, free func(naru.PublishedPort) bool) (uint16, error) {
+	for range portTries {
+		port, err := network.UnusedPort(p.Protocol, p.HostIP)
+		if err != nil {
+			return 0, fmt.Errorf("find a free port of the host: %w", err)
+		}
+		if p.HostPort = port; free(p) {
+			return port, nil
+		}
+	}
+	return 0, naru.Errorf(naru.FailedPrecondition, "no port of the host was found free for %d/%s: name one", p.Port, p.Protocol)
 }

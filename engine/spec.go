@@ -25,6 +25,7 @@ type specInput struct {
 	volumes map[string]string // volume name → folder of the host
 	dir     string            // the container's own folder, with resolv.conf, hosts and hostname
 	cgroup  string
+	netns   string // path of another container's network namespace, or ""
 }
 
 // runtimeSpec turns a container into an OCI runtime spec: what the user asked for, else what the image says, else
@@ -38,10 +39,13 @@ func runtimeSpec(in specInput) (*specs.Spec, error) {
 	s, err := sandbox.DefaultSpec(sandbox.Defaults{
 		Args: args, Env: processEnv(in.c, in.img), Cwd: firstOf(in.c.Spec.WorkingDir, in.img.WorkingDir, "/"),
 		User: in.user, Hostname: hostname(in.c), Terminal: in.c.Spec.TTY, ReadOnly: in.c.Spec.ReadOnly,
-		UIDMap: ids, GIDMap: ids,
+		UIDMap: ids, GIDMap: ids, HostNetwork: in.c.Spec.Network == HostNetwork || in.netns != "",
 	})
 	if err != nil {
 		return nil, err
+	}
+	if in.netns != "" {
+		s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.NetworkNamespace, Path: in.netns})
 	}
 	s.Linux.CgroupsPath = in.cgroup
 	s.Linux.Resources = resources(in.c.Spec.Limits, s.Linux.Resources)

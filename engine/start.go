@@ -10,7 +10,6 @@ import (
 
 	"naru/engine/image"
 	"naru/engine/keeper"
-	"naru/engine/network"
 	"naru/engine/sandbox"
 	"naru/engine/sandbox/fork"
 	"naru/internal/cleanup"
@@ -67,28 +66,9 @@ func (e *Engine) begin(ctx context.Context, en *entry, c *Container) error {
 	return e.save(ctx, en, *c)
 }
 
-// assignAddr picks a free address on the container's network, and takes it in memory at once.
-func (e *Engine) assignAddr(ctx context.Context, en *entry, c *Container) error {
-	if c.Spec.Network == NoNetwork {
-		return nil
-	}
-	n, err := e.EnsureNetwork(ctx, firstOf(c.Spec.Network, DefaultNetwork))
-	if err != nil {
-		return err
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	addr, err := network.AllocateAddr(n, e.addrTaken(c.ID))
-	if err != nil {
-		return fmt.Errorf("find an address for %s: %w", c.Name, err)
-	}
-	c.Addr, en.c.Addr = addr, addr
-	return nil
-}
-
 // launch makes the sandbox, executes the process, and writes down that it runs.
 func (e *Engine) launch(ctx context.Context, en *entry, c *Container) error {
-	if err := e.checkPorts(c.ID, c.Spec.Ports); err != nil {
+	if err := e.checkPorts(c.ID, c.ports()); err != nil {
 		return err
 	}
 	cfg, err := e.sandboxConfig(ctx, *c)
@@ -159,8 +139,10 @@ func (e *Engine) sandboxConfig(ctx context.Context, c Container) (sandbox.Config
 	if in.volumes, err = e.ensureVolumes(c); err != nil {
 		return sandbox.Config{}, err
 	}
-	n := e.networkOf(c)
-	if err := writeEtc(in.dir, c, n.Gateway); err != nil {
+	if in.netns, err = e.sharedNetNS(c); err != nil {
+		return sandbox.Config{}, err
+	}
+	if err := writeEtc(in.dir, c, e.networkOf(c).Gateway); err != nil {
 		return sandbox.Config{}, err
 	}
 	spec, err := runtimeSpec(in)
@@ -169,11 +151,7 @@ func (e *Engine) sandboxConfig(ctx context.Context, c Container) (sandbox.Config
 	}
 	cfg := sandbox.Config{ID: c.ID, Spec: spec, Rootfs: sandboxRootfs(root), CgroupPath: in.cgroup, Console: c.Spec.TTY,
 		Init: c.Spec.Init, MakeCwd: true}
-	if c.Addr.IsValid() {
-		cfg.Attach = func(ctx context.Context, netns *os.File) error {
-			return e.net.Attach(ctx, n, network.Endpoint{ID: c.ID, Addr: c.Addr, NetNS: netns})
-		}
-	}
+	cfg.Attach = e.attacher(c)
 	return cfg, nil
 }
 

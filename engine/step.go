@@ -123,13 +123,20 @@ func (e *Engine) addrTaken(id string) func(netip.Addr) bool {
 	taken := map[netip.Addr]bool{}
 	for _, en := range e.containers {
 		if en.c.ID != id && en.c.State != Exited {
-			taken[en.c.Addr] = true
+			for _, at := range en.c.endpoints() {
+				taken[at.Addr] = true
+			}
 		}
 	}
 	for _, s := range e.steps {
 		taken[s.addr] = true
 	}
-	for _, addr := range e.leaving {
+	for _, addrs := range e.leaving {
+		for _, addr := range addrs {
+			taken[addr] = true
+		}
+	}
+	for _, addr := range e.connecting {
 		taken[addr] = true
 	}
 	return func(a netip.Addr) bool { return taken[a] }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"naru/engine/network"
 	"naru/store"
 )
 
@@ -18,7 +17,7 @@ func (e *Engine) load(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("read containers: %w", err)
 		}
-		err = scanJSON(tx, `SELECT network_json FROM networks`, func(n network.Network) { e.networks[n.Name] = n })
+		err = scanJSON(tx, `SELECT network_json FROM networks`, func(n Network) { e.networks[n.Name] = n })
 		if err != nil {
 			return fmt.Errorf("read networks: %w", err)
 		}
@@ -75,7 +74,7 @@ func (e *Engine) forget(ctx context.Context, en *entry) error {
 	return nil
 }
 
-func (e *Engine) saveNetwork(ctx context.Context, n network.Network) error {
+func (e *Engine) saveNetwork(ctx context.Context, n Network) error {
 	text, err := json.Marshal(n)
 	if err != nil {
 		return fmt.Errorf("encode network: %w", err)

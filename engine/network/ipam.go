@@ -97,6 +97,21 @@ func AllocateAddr(n Network, used func(netip.Addr) bool) (netip.Addr, error) {
 	return netip.Addr{}, naru.Errorf(naru.FailedPrecondition, "network %s is full: no address is free in %s", n.Name, n.Subnet)
 }
 
+// HasRoomFor tells whether a container can have the address.
+func (n Network) HasRoomFor(a netip.Addr) bool {
+	return n.Subnet.Contains(a) && a != n.Gateway && a != n.Subnet.Masked().Addr() && a != lastAddr(n.Subnet)
+}
+
+// Addr6 is the IPv6 address of the container that has this IPv4 address, which it ends with; zero in a network without.
+func (n Network) Addr6(a netip.Addr) netip.Addr {
+	if !n.Subnet6.IsValid() || !a.Is4() {
+		return netip.Addr{}
+	}
+	b, last := n.Subnet6.Masked().Addr().As16(), a.As4()
+	copy(b[12:], last[:])
+	return netip.AddrFrom16(b)
+}
+
 // Gateway is the address that the host has in a subnet: the first.
 func Gateway(subnet netip.Prefix) netip.Addr { return subnet.Masked().Addr().Next() }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -32,6 +33,26 @@ func PortHolder(proto string, ip netip.Addr, port uint16) (string, error) {
 		}
 	}
 	return "", nil
+}
+
+// UnusedPort asks the kernel for a port of the host that no socket has at this moment.
+func UnusedPort(proto string, ip netip.Addr) (uint16, error) {
+	if !ip.IsValid() {
+		ip = netip.IPv4Unspecified()
+	}
+	any := netip.AddrPortFrom(ip, 0)
+	if proto == "udp" {
+		conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(any))
+		if err != nil {
+			return 0, err
+		}
+		return netip.MustParseAddrPort(conn.LocalAddr().String()).Port(), conn.Close()
+	}
+	l, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(any))
+	if err != nil {
+		return 0, err
+	}
+	return netip.MustParseAddrPort(l.Addr().String()).Port(), l.Close()
 }
 
 func findSocket(path, proto string, ip netip.Addr, port uint16) (inode string, err error) {
