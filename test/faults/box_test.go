@@ -59,7 +59,7 @@ i=0; while :; do echo "line $((i=i+1))"; sleep 0.05; done`, stopCode, b.name)
 func (b *box) answers(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d/name", b.port), nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+published(b)+"/name", nil)
 	if err != nil {
 		return err
 	}
@@ -109,3 +109,6 @@ func (b *box) checkLog(log string) error {
 	}
 	return nil
 }
+
+// published is the address of the host at which the box answers.
+func published(b *box) string { return fmt.Sprintf("127.0.0.1:%d", b.port) }

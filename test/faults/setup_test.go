@@ -10,8 +10,9 @@ import (
 )
 
 var (
-	seed  = flag.Uint64("seed", 1, "where the random choices begin")
-	kills = flag.Int("kills", 25, "how often the daemon is killed in TestKill9AtRandomInstants")
+	seed   = flag.Uint64("seed", 1, "where the random choices begin")
+	cycles = flag.Int("cycles", 500, "how many containers come and go in TestChurnLeavesNothing")
+	kills  = flag.Int("kills", 25, "how often the daemon is killed in TestKill9AtRandomInstants")
 )
 
 // busybox is the local image that the tests' containers are made of: no registry is asked.
