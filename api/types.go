@@ -116,7 +116,7 @@ type ContainerSpec struct {
 	Hostname   string               `json:"hostname,omitempty"`
 	Network    string               `json:"network,omitempty"`
 	Ports      []naru.PublishedPort `json:"ports,omitempty"`
-	Mounts     []naru.VolumeMount   `json:"mounts,omitempty"`
+	Mounts     []Mount              `json:"mounts,omitempty"`
 	Tmpfs      []string             `json:"tmpfs,omitempty"`
 	ReadOnly   bool                 `json:"read_only,omitempty"`
 	Init       bool                 `json:"init,omitempty"`
@@ -128,6 +128,13 @@ type ContainerSpec struct {
 	StopGrace  time.Duration        `json:"stop_grace,omitempty"`
 	HostUserNS bool                 `json:"host_user_ns,omitempty"`
 	AutoRemove bool                 `json:"auto_remove,omitempty"`
+	Restart    string               `json:"restart,omitempty"` // no, on-failure[:N], always or unless-stopped
+}
+
+// Mount is a volume or a folder of the host in a container.
+type Mount struct {
+	naru.VolumeMount
+	Subpath string `json:"subpath,omitempty"` // of the volume
 }
 
 // Container is a container of the engine.
@@ -136,12 +143,16 @@ type Container struct {
 	Name        string        `json:"name"`
 	Spec        ContainerSpec `json:"spec"`
 	ImageDigest naru.Digest   `json:"image_digest"`
-	State       string        `json:"state"` // created, running or exited
+	State       string        `json:"state"` // created, starting, running, paused, restarting or exited
 	PID         int           `json:"pid,omitempty"`
 	Addr        netip.Addr    `json:"addr,omitzero"`
 	ExitCode    int           `json:"exit_code"`
+	Signal      int           `json:"signal,omitempty"` // that ended it
 	OOMKilled   bool          `json:"oom_killed,omitempty"`
-	Error       string        `json:"error,omitempty"`
+	Reason      string        `json:"reason,omitempty"` // why it ended, in words
+	Error       string        `json:"error,omitempty"`  // why it could not be started
+	Restarts    int           `json:"restarts,omitempty"`
+	RestartAt   time.Time     `json:"restart_at,omitzero"`
 	CreatedAt   time.Time     `json:"created_at"`
 	StartedAt   time.Time     `json:"started_at,omitzero"`
 	FinishedAt  time.Time     `json:"finished_at,omitzero"`

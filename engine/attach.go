@@ -70,7 +70,7 @@ func (e *Engine) RunAttached(ctx context.Context, idOrName string, s Streams) (C
 	if err := e.Start(ctx, en.c.ID); err != nil {
 		return e.snapshot(en), err
 	}
-	if err := e.attach(ctx, en, s, logs.Options{Follow: true, Since: e.snapshot(en).StartedAt}); err != nil {
+	if err := e.join(ctx, en, s, logs.Options{Follow: true, Since: e.snapshot(en).StartedAt}); err != nil {
 		return e.snapshot(en), fmt.Errorf("attach to container %s: %w", e.snapshot(en).Name, err)
 	}
 	return e.waitEntry(ctx, en)
@@ -102,14 +102,14 @@ func (e *Engine) attachTo(ctx context.Context, idOrName string, s Streams, optio
 		return Container{}, err
 	}
 	defer e.letGo(ctx, en)
-	if err := e.attach(ctx, en, s, options(e.snapshot(en))); err != nil {
+	if err := e.join(ctx, en, s, options(e.snapshot(en))); err != nil {
 		return Container{}, err
 	}
 	return e.waitEntry(ctx, en)
 }
 
-// attach is for who holds the container.
-func (e *Engine) attach(ctx context.Context, en *entry, s Streams, o logs.Options) error {
+// join connects the streams, for who holds the container.
+func (e *Engine) join(ctx context.Context, en *entry, s Streams, o logs.Options) error {
 	e.mu.Lock()
 	tty, stdin := en.tty, io.Writer(en.stdin)
 	if tty != nil {

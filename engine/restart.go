@@ -2,6 +2,9 @@ package engine
 
 import (
 	"context"
+	"fmt"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,6 +27,31 @@ const (
 	Always        RestartName = "always"
 	UnlessStopped RestartName = "unless-stopped"
 )
+
+// ParseRestart reads docker's form of a policy: no, on-failure[:N], always or unless-stopped.
+func ParseRestart(s string) (RestartPolicy, error) {
+	name, retries, limited := strings.Cut(s, ":")
+	p := RestartPolicy{Name: RestartName(name)}
+	if name == "no" {
+		p.Name = NoRestart
+	}
+	if limited {
+		n, err := strconv.Atoi(retries)
+		if err != nil {
+			return p, naru.Errorf(naru.InvalidArgument, "restart policy %q: %q is not a number of retries", s, retries)
+		}
+		p.MaxRetries = n
+	}
+	return p, p.validate()
+}
+
+// String is the form that ParseRestart reads; the empty one is no.
+func (p RestartPolicy) String() string {
+	if p.MaxRetries > 0 {
+		return fmt.Sprintf("%s:%d", p.Name, p.MaxRetries)
+	}
+	return string(p.Name)
+}
 
 func (p RestartPolicy) validate() error {
 	switch p.Name {

@@ -11,9 +11,9 @@ import (
 	"naru/api"
 )
 
-// Containers lists the engine's containers: those that run, or all.
-func (c *Client) Containers(ctx context.Context, all bool) ([]api.Container, error) {
-	q := url.Values{"all": {strconv.FormatBool(all)}}
+// Containers lists the engine's containers: those that run, or all, of these those that every filter KEY=VALUE lets pass.
+func (c *Client) Containers(ctx context.Context, all bool, filters ...string) ([]api.Container, error) {
+	q := url.Values{"all": {strconv.FormatBool(all)}, "filter": filters}
 	return call[[]api.Container](ctx, c, http.MethodGet, "/v1/containers", q, nil)
 }
 
@@ -27,13 +27,16 @@ func (c *Client) StartContainer(ctx context.Context, spec api.ContainerSpec) (ap
 	return call[api.Container](ctx, c, http.MethodPost, "/v1/containers/run", nil, api.ContainerRun{Spec: spec})
 }
 
-// StopContainer ends a container's process, after grace by force; zero is the container's own grace.
-func (c *Client) StopContainer(ctx context.Context, idOrName string, grace time.Duration) error {
-	q := url.Values{}
-	if grace != 0 {
-		q.Set("grace", grace.String())
+// StopContainer ends a container's process, after grace by force; nil is the container's own grace.
+func (c *Client) StopContainer(ctx context.Context, idOrName string, grace *time.Duration) error {
+	return c.send(ctx, http.MethodPost, containerPath(idOrName)+"/stop", graceQuery(grace), nil)
+}
+
+func graceQuery(grace *time.Duration) url.Values {
+	if grace == nil {
+		return nil
 	}
-	return c.send(ctx, http.MethodPost, containerPath(idOrName)+"/stop", q, nil)
+	return url.Values{"grace": {grace.String()}}
 }
 
 // RemoveContainer deletes a container; force kills it first.

@@ -139,7 +139,7 @@ func (c containers) Create(_ context.Context, spec api.ContainerSpec) (api.Conta
 
 func (c containers) Start(context.Context, string) error { return c.startErr }
 
-func (c containers) RunAttached(ctx context.Context, _ string, _ bool, st server.Streams) (int, error) {
+func (c containers) RunAttached(ctx context.Context, _ string, st server.Streams) (int, error) {
 	return c.attached(ctx, st)
 }
 

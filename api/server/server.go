@@ -26,6 +26,7 @@ type Config struct {
 	Logs       Logs
 	Processes  Processes
 	Containers Containers
+	Lifecycle  Lifecycle
 	Images     Images
 	Sessions   Sessions
 	Log        *slog.Logger

@@ -18,51 +18,12 @@ func (c *cli) containerCommand() *cobra.Command {
 		Use: "container", Short: "Containers, below the level of apps",
 		Example: "  naru container run --rm busybox echo hello\n  naru container ls",
 	}
-	return noun(cmd, c.containerRunCommand(), c.containerListCommand(), c.containerLogsCommand(), c.containerExecCommand(),
-		c.containerStopCommand(), c.containerRemoveCommand())
-}
-
-func (c *cli) containerListCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use: "ls", Aliases: []string{"ps", "list"}, Short: "List containers", Args: between(0, 0),
-		Example: "  naru container ls\n  naru container ls -a --json",
-	}
-	asJSON := jsonFlag(cmd)
-	all := cmd.Flags().BoolP("all", "a", false, "those that do not run, too")
-	cmd.RunE = c.run(func(ctx context.Context, _ []string) error {
-		get := func(ctx context.Context, cl *client.Client) ([]api.Container, error) { return cl.Containers(ctx, *all) }
-		return ask(ctx, c, *asJSON, get, func(cs []api.Container) error {
-			return containersTable(cs, time.Now()).write(c.out, c.colour(c.out))
-		})
-	})
-	return cmd
-}
-
-func containersTable(containers []api.Container, now time.Time) *table {
-	t := &table{header: []string{"ID", "NAME", "IMAGE", "STATE", "CREATED", "ADDRESS", "PORTS"}}
-	for _, ct := range containers {
-		addr := ""
-		if ct.Addr.IsValid() && ct.State == "running" {
-			addr = ct.Addr.String()
-		}
-		t.row(text(shortID(ct.ID)), cell{ct.Name, bold}, text(ct.Spec.Image), containerStateCell(ct, now),
-			text(ago(now, ct.CreatedAt)), text(addr), text(portsText(ct)))
-	}
-	return t
-}
-
-func containerStateCell(ct api.Container, now time.Time) cell {
-	switch {
-	case ct.State == "running":
-		return cell{"running, started " + ago(now, ct.StartedAt), green}
-	case ct.State != "exited":
-		return cell{ct.State, yellow}
-	case ct.OOMKilled:
-		return cell{fmt.Sprintf("exited (%d, out of memory) %s", ct.ExitCode, ago(now, ct.FinishedAt)), red}
-	case ct.ExitCode != 0:
-		return cell{fmt.Sprintf("exited (%d) %s", ct.ExitCode, ago(now, ct.FinishedAt)), red}
-	}
-	return cell{"exited (0) " + ago(now, ct.FinishedAt), dim}
+	return noun(cmd, c.containerRunCommand(), c.containerCreateCommand(), c.containerStartCommand(), c.containerStopCommand(),
+		c.containerRestartCommand(), c.containerKillCommand(), c.containerPauseCommand(), c.containerUnpauseCommand(),
+		c.containerWaitCommand(), c.containerRemoveCommand(), c.containerPruneCommand(), c.containerRenameCommand(),
+		c.containerUpdateCommand(), c.containerListCommand(), c.containerInspectCommand(), c.containerPortCommand(),
+		c.containerTopCommand(), c.containerStatsCommand(), c.containerLogsCommand(), c.containerAttachCommand(),
+		c.containerExecCommand())
 }
 
 func portsText(ct api.Container) string {
@@ -141,9 +102,9 @@ func (c *cli) containerStopCommand() *cobra.Command {
 		Long:    "Stop containers: their stop signal, then, when their time is up, SIGKILL.",
 		Example: "  naru container stop web\n  naru container stop --time 1s web db", ValidArgsFunction: c.completeContainers(false),
 	}
-	grace := cmd.Flags().Duration("time", 0, "time between the signal and SIGKILL (default the container's own, 10s)")
+	grace := graceFlag(cmd)
 	cmd.RunE = c.run(func(ctx context.Context, args []string) error {
-		return c.forEach(args, func(cl *client.Client, name string) error { return cl.StopContainer(ctx, name, *grace) })
+		return c.forEach(args, func(cl *client.Client, name string) error { return cl.StopContainer(ctx, name, grace.d) })
 	})
 	return cmd
 }

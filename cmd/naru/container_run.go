@@ -16,7 +16,8 @@ import (
 type runFlags struct {
 	detach, interactive bool
 	env, labels         []string
-	publish, volumes    []string
+	publish             []string
+	volumes, mounts     []string
 	memory, cpus        string
 	entrypoint          string
 	userns              string
@@ -46,12 +47,15 @@ executed, 127 when there is no such program.`,
 		if f.detach {
 			return c.startContainer(ctx, spec)
 		}
-		return c.withProcess(ctx, spec.OpenStdin, spec.TTY, func(cl *client.Client, con *console) (int, error) {
+		return c.withProcess(ctx, spec.OpenStdin, spec.TTY, detachable(ctx, func(ctx context.Context, cl *client.Client, con *console) (int, error) {
 			return cl.RunContainer(ctx, api.ContainerRun{Spec: spec, Size: con.size}, con.Streams)
-		})
+		}))
 	})
 	return cmd
 }
+
+// restartUsage describes --restart.
+const restartUsage = "`policy` when it has ended: no, on-failure[:N], always or unless-stopped"
 
 func (c *cli) startContainer(ctx context.Context, spec api.ContainerSpec) error {
 	cl, err := c.client()
@@ -70,6 +74,7 @@ func (f *runFlags) register(cmd *cobra.Command, spec *api.ContainerSpec) {
 	fs.SetInterspersed(false) // flags after IMAGE belong to the command
 	fs.BoolVarP(&f.detach, "detach", "d", false, "leave it running and print its id")
 	fs.BoolVar(&spec.AutoRemove, "rm", false, "remove it when it ends")
+	fs.StringVar(&spec.Restart, "restart", "", restartUsage)
 	fs.StringVar(&spec.Name, "name", "", "its name (default made from its id)")
 	fs.BoolVarP(&f.interactive, "interactive", "i", false, "with our standard input")
 	fs.BoolVarP(&spec.TTY, "tty", "t", false, "with a terminal")
@@ -83,6 +88,7 @@ func (f *runFlags) register(cmd *cobra.Command, spec *api.ContainerSpec) {
 	fs.StringVar(&spec.StopSignal, "stop-signal", "", "`signal` that asks it to end (default the image's, SIGTERM)")
 	fs.StringArrayVarP(&f.publish, "publish", "p", nil, "publish a port: `[[IP:]HOST:]PORT[/udp]`")
 	fs.StringArrayVarP(&f.volumes, "volume", "v", nil, "a volume or a folder: `NAME|/FOLDER:/TARGET[:ro]`")
+	fs.StringArrayVar(&f.mounts, "mount", nil, "a mount in words: `type=volume|bind,source=…,target=…[,readonly][,volume-subpath=…]`")
 	fs.StringArrayVar(&spec.Tmpfs, "tmpfs", nil, "a file system in memory at this `folder`")
 	fs.BoolVar(&spec.ReadOnly, "read-only", false, "with a root filesystem that cannot be written")
 	fs.StringVar(&spec.Network, "network", "", "`network` to be on: a name, or none (default bridge)")
@@ -98,9 +104,6 @@ func (f *runFlags) apply(spec *api.ContainerSpec, entrypoint bool, env func(stri
 	if entrypoint {
 		spec.Entrypoint = []string{f.entrypoint}
 	}
-	if f.detach && spec.TTY {
-		return naru.Errorf(naru.InvalidArgument, "-d leaves the container, so that there is no terminal to give it: leave out -t")
-	}
 	if f.userns != "" && f.userns != "host" {
 		return naru.Errorf(naru.InvalidArgument, "--userns %q: only host can be given; without the flag every container has its own", f.userns)
 	}
@@ -109,7 +112,7 @@ func (f *runFlags) apply(spec *api.ContainerSpec, entrypoint bool, env func(stri
 	spec.Env, errs[0] = parseEnv(f.env, env)
 	spec.Labels, errs[1] = parseLabels(f.labels)
 	spec.Ports, errs[2] = parseAll(f.publish, parsePort)
-	spec.Mounts, errs[3] = parseAll(f.volumes, parseVolume)
+	spec.Mounts, errs[3] = parseMounts(f.volumes, f.mounts)
 	spec.Limits.MemoryBytes, errs[4] = parseMemory(f.memory)
 	spec.Limits.NanoCPUs, errs[5] = parseCPUs(f.cpus)
 	return errors.Join(slices.DeleteFunc(errs[:], func(err error) bool { return err == nil })...)

@@ -54,7 +54,7 @@ func serve(ctx context.Context, f serverFlags, log *slog.Logger) (err error) {
 // run runs every loop until ctx ends or one of them fails. When it returns, all have.
 func (d *daemon) run(ctx context.Context, api, web net.Listener) error {
 	group, ctx := errgroup.WithContext(ctx)
-	for _, loop := range []func(context.Context) error{d.names.Run, d.engine.Run, d.machine.Run, d.rollouts.Run, d.containers.Run} {
+	for _, loop := range []func(context.Context) error{d.names.Run, d.engine.Run, d.machine.Run, d.rollouts.Run} {
 		group.Go(func() error { return loop(ctx) })
 	}
 	group.Go(func() error { return d.images.Run(ctx, d.log.With("part", "images")) })

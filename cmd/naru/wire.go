@@ -37,8 +37,6 @@ type daemon struct {
 	releases *release.Releases
 	builder  *builder.Builder
 	delivery *delivery.Delivery
-
-	containers *containers
 }
 
 // open opens every part, from the ground up; undo closes them again, the last one first. Nothing serves yet.
@@ -82,7 +80,6 @@ func (d *daemon) openEngine(ctx context.Context, undo *cleanup.Stack) (err error
 	if err != nil {
 		return fmt.Errorf("open the engine: %w", err)
 	}
-	d.containers = newContainers(d.engine)
 	if err := d.engine.Adopt(ctx); err != nil {
 		return fmt.Errorf("take over the containers of the daemon before: %w", err)
 	}
@@ -124,7 +121,7 @@ func (d *daemon) apiServer(ctx context.Context) *server.Server {
 		Delivery: d.delivery,
 		Apps:     apps, Instances: apps, Logs: containerLogs{d.engine},
 		Processes:  processes{engine: d.engine, machine: d.machine, rollouts: d.rollouts},
-		Containers: d.containers, Images: images{d.images}, Sessions: d.builder,
+		Containers: containers{d.engine}, Lifecycle: containers{d.engine}, Images: images{d.images}, Sessions: d.builder,
 		Log: d.log.With("part", "api"),
 	})
 }
