@@ -56,3 +56,7 @@ func (p program) seal() (*os.File, error) {
 	}
 	return fork.Seal("naru-keeper", b)
 }
+
+// Executable is the embedded program in a sealed memfd, for those who start containers without a keeper: under the
+// name of an init it is one.
+func Executable() (*os.File, error) { return program{}.seal() }

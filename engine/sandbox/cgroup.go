@@ -279,6 +279,19 @@ func Freeze(path string, frozen bool) error {
 	return nil
 }
 
+// Frozen says whether a cgroup's processes are stopped by Freeze.
+func Frozen(path string) (bool, error) {
+	g, err := newCgroup(path, nil)
+	if err != nil {
+		return false, err
+	}
+	state, err := g.manager.GetFreezerState()
+	if err != nil {
+		return false, fmt.Errorf("read the freezer of cgroup %s: %w", path, err)
+	}
+	return state == cgroups.Frozen, nil
+}
+
 // Update changes the limits of a running container's cgroup; fields that are nil stay as they are. Devices cannot
 // change.
 func Update(path string, res *specs.LinuxResources) error {

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -98,4 +99,17 @@ func (o *mountOptions) apply(table map[string]option, word string) bool {
 	o.flags |= opt.flag
 	o.set, o.clear = o.set|opt.attr, o.clear&^opt.attr
 	return true
+}
+
+// MountOptions are the words of a mount's options that this package understands itself, sorted.
+func MountOptions() []string {
+	words := []string{"bind", "idmap", "private", "rbind", "ridmap", "rprivate", "rslave", "slave"}
+	for w, o := range optionTable() {
+		words = append(words, w)
+		if o.attr != 0 {
+			words = append(words, "r"+w)
+		}
+	}
+	slices.Sort(words)
+	return words
 }

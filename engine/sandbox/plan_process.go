@@ -133,3 +133,12 @@ func rlimits() map[string]int {
 		"RLIMIT_SIGPENDING": unix.RLIMIT_SIGPENDING, "RLIMIT_STACK": unix.RLIMIT_STACK,
 	}
 }
+
+// Capabilities are the names of all capabilities that a spec can give.
+func Capabilities() []string {
+	names := strings.Fields(capNames)
+	for i := range names {
+		names[i] = "CAP_" + names[i]
+	}
+	return names
+}

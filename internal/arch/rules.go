@@ -17,7 +17,7 @@ var loners = []string{"naru", "store", "internal/cleanup", "internal/arch", "edg
 // rooms is the layout, from the top of the tree down. Imports go strictly down:
 // cmd → faces → delivery, edge → target → engine → its parts.
 var rooms = []room{
-	{"cmd/naru", []string{"api", "dockerapi", "web", "delivery", "edge", "target", "engine", "registry", "engine/*", "delivery/*", "edge/*", "target/*"},
+	{"cmd/naru", []string{"api", "dockerapi", "ociruntime", "web", "delivery", "edge", "target", "engine", "registry", "engine/*", "delivery/*", "edge/*", "target/*"},
 		"the wiring is the only package that knows all others"},
 	{"cmd/naru-keeper", []string{"engine/keeper", "engine/sandbox/inside", "engine/sandbox/program", "engine/sandbox/fork", "engine/logs"},
 		"the tiny binary is every container's init: each package it links is paid for at each start"},
@@ -26,6 +26,8 @@ var rooms = []room{
 		"a face translates between people and the hops; it stands above them and beside the other faces"},
 	{"dockerapi", []string{"engine", "engine/*", "delivery/builder"},
 		"Docker's words mean containers and builds, never apps"},
+	{"ociruntime", []string{"engine/sandbox", "engine/sandbox/fork"},
+		"runc's words mean one container at a time, without a daemon: the sandbox alone starts it"},
 	{"web", []string{"api"},
 		"the web face shows what the API tells"},
 

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+	"github.com/spf13/cobra"
+
+	"naru/naru"
+	"naru/ociruntime"
+)
+
+// exitExec is what runc's exec exits with when there is no process.
+const exitExec = 255
+
+// ociExecFlags are those of oci exec.
+type ociExecFlags struct {
+	ociruntime.ExecOptions
+	preserve   int
+	file       string
+	cwd, user  string
+	env, caps  []string
+	groups     []string
+	tty        bool
+	noNewPrivs bool
+	refused    map[string]*string
+}
+
+func (c *cli) ociExec(f *ociFlags) *cobra.Command {
+	cmd := &cobra.Command{Use: "exec [FLAGS] ID [COMMAND...]", Short: "Run one more process in a container", Args: between(1, -1)}
+	e := &ociExecFlags{}
+	e.register(cmd)
+	cmd.RunE = c.oci(f, exitExec, func(ctx context.Context, r *ociruntime.Runtime, args []string) (status int, err error) {
+		for name, value := range e.refused {
+			if *value != "" {
+				return 0, naru.Errorf(naru.Unimplemented, "--%s is not supported", name)
+			}
+		}
+		o := e.ExecOptions
+		o.ID = args[0]
+		if o.Stdio, err = ociStdio(e.preserve); err != nil {
+			return 0, err
+		}
+		o.Process = func(own *specs.Process) (*specs.Process, error) { return e.process(own, args[1:], cmd) }
+		return r.Exec(ctx, o)
+	})
+	return cmd
+}
+
+func (e *ociExecFlags) register(cmd *cobra.Command) {
+	fs := cmd.Flags()
+	fs.SetInterspersed(false) // flags after ID belong to the command
+	fs.StringVarP(&e.file, "process", "p", "", "`FILE` with the process as JSON; the other flags then count only where it is silent")
+	fs.StringVar(&e.cwd, "cwd", "", "working directory")
+	fs.StringArrayVarP(&e.env, "env", "e", nil, "more environment: `NAME=VALUE`")
+	fs.BoolVarP(&e.tty, "tty", "t", false, "with a terminal")
+	fs.StringVarP(&e.user, "user", "u", "", "`UID[:GID]`")
+	fs.StringSliceVarP(&e.groups, "additional-gids", "g", nil, "more groups")
+	fs.StringArrayVarP(&e.caps, "cap", "c", nil, "one more capability")
+	fs.BoolVar(&e.noNewPrivs, "no-new-privs", false, "set no_new_privs")
+	fs.BoolVarP(&e.Detach, "detach", "d", false, "leave it running")
+	fs.StringVar(&e.PIDFile, "pid-file", "", "`FILE` to write the process's id to")
+	fs.StringVar(&e.ConsoleSocket, "console-socket", "", "`SOCKET` to send the terminal to")
+	fs.IntVar(&e.preserve, "preserve-fds", 0, "`NUMBER` of descriptors from 3 on that the process gets")
+	fs.BoolVar(&e.IgnorePaused, "ignore-paused", false, "also in a paused container, where it waits")
+	e.refused = map[string]*string{}
+	for _, name := range []string{"apparmor", "process-label", "cgroup"} {
+		e.refused[name] = fs.String(name, "", "refused: not supported")
+	}
+}
+
+// process makes the process of a file, or of the container's own and the flags.
+func (e *ociExecFlags) process(own *specs.Process, args []string, cmd *cobra.Command) (*specs.Process, error) {
+	if e.file != "" {
+		b, err := os.ReadFile(e.file)
+		if err != nil {
+			return nil, naru.Errorf(naru.InvalidArgument, "read the process: %w", err)
+		}
+		p := &specs.Process{}
+		if err := json.Unmarshal(b, p); err != nil {
+			return nil, naru.Errorf(naru.InvalidArgument, "%s: not a process: %w", e.file, err)
+		}
+		return p, nil
+	}
+	if len(args) == 0 {
+		return nil, naru.Errorf(naru.InvalidArgument, "a command is missing: %s", cmd.UseLine())
+	}
+	own.Args, own.Terminal, own.Env = args, e.tty, append(own.Env[:len(own.Env):len(own.Env)], e.env...)
+	own.NoNewPrivileges = own.NoNewPrivileges || e.noNewPrivs
+	if e.cwd != "" {
+		own.Cwd = e.cwd
+	}
+	own.Capabilities = addCaps(own.Capabilities, e.caps)
+	return own, e.identity(&own.User)
+}
+
+func (e *ociExecFlags) identity(u *specs.User) error {
+	number := func(s string, into *uint32) error {
+		n, err := strconv.ParseUint(s, 10, 32)
+		if err != nil {
+			return naru.Errorf(naru.InvalidArgument, "%q is no number of a user or group", s)
+		}
+		*into = uint32(n)
+		return nil
+	}
+	uid, gid, both := strings.Cut(e.user, ":")
+	if e.user != "" {
+		if err := number(uid, &u.UID); err != nil {
+			return err
+		}
+	}
+	if both {
+		if err := number(gid, &u.GID); err != nil {
+			return err
+		}
+	}
+	for _, g := range e.groups {
+		var n uint32
+		if err := number(g, &n); err != nil {
+			return err
+		}
+		u.AdditionalGids = append(u.AdditionalGids, n)
+	}
+	return nil
+}
+
+// addCaps gives a process more capabilities, in every set that runc gives them in.
+func addCaps(has *specs.LinuxCapabilities, more []string) *specs.LinuxCapabilities {
+	if len(more) == 0 {
+		return has
+	}
+	all := specs.LinuxCapabilities{}
+	if has != nil {
+		all = *has
+	}
+	for _, set := range []*[]string{&all.Bounding, &all.Effective, &all.Permitted} {
+		*set = append((*set)[:len(*set):len(*set)], more...)
+	}
+	return &all
+}
+
+func (c *cli) ociPs(f *ociFlags) *cobra.Command {
+	cmd := &cobra.Command{Use: "ps [FLAGS] ID", Short: "Show the processes of a container, by their ids on the host", Args: between(1, 1)}
+	format := cmd.Flags().StringP("format", "f", "table", "table or json")
+	cmd.RunE = c.ociSimply(f, func(_ context.Context, r *ociruntime.Runtime, args []string) error {
+		pids, err := r.Processes(args[0])
+		if err != nil {
+			return err
+		}
+		if *format == "json" {
+			return json.NewEncoder(c.out).Encode(pids)
+		}
+		t := table{header: []string{"PID", "CMD"}}
+		for _, pid := range pids {
+			line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+			if err != nil {
+				continue // it has ended
+			}
+			t.row(text(strconv.Itoa(pid)), text(strings.TrimSpace(strings.ReplaceAll(string(line), "\x00", " "))))
+		}
+		return t.write(c.out, c.colour(c.out))
+	})
+	return cmd
+}

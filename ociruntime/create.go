@@ -1,0 +1,164 @@
+package ociruntime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"naru/engine/sandbox"
+	"naru/internal/cleanup"
+	"naru/naru"
+)
+
+// CreateOptions are those of create and run.
+type CreateOptions struct {
+	ID            string
+	Bundle        string
+	PIDFile       string
+	ConsoleSocket string // gets the terminal's master
+	Stdio
+}
+
+// Create makes a container whose program waits for Start. When it fails it leaves nothing.
+func (r *Runtime) Create(ctx context.Context, o CreateOptions) error {
+	_, box, err := r.create(ctx, o)
+	if err != nil {
+		return err
+	}
+	return box.Close()
+}
+
+// create also hands the process back, with its terminal when no ConsoleSocket took it.
+func (r *Runtime) create(ctx context.Context, o CreateOptions) (_ *record, _ *sandbox.Sandbox, err error) {
+	bundle, spec, err := readBundle(o.Bundle)
+	if err != nil {
+		return nil, nil, err
+	}
+	var undo cleanup.Stack
+	defer undo.Run()
+	c := &record{ID: o.ID, Bundle: bundle, Spec: spec, Annotations: spec.Annotations, Created: time.Now().UTC()}
+	if c.CgroupPath, err = cgroupPath(o.ID, spec.Linux); err != nil {
+		return nil, nil, err
+	}
+	if c.dir, err = r.makeDir(o.ID); err != nil {
+		return nil, nil, err
+	}
+	undo.Add(func() { r.warn(os.RemoveAll(c.dir)) })
+	gate, err := c.listen()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer gate.Close()
+	undo.Add(func() { r.poststop(ctx, c) })
+	box, err := r.startInit(ctx, c, o, gate)
+	if err != nil {
+		return nil, nil, err
+	}
+	undo.Add(func() { r.warn(r.destroy(context.WithoutCancel(ctx), c, box)) })
+	if err := c.publish(o, box); err != nil {
+		return nil, nil, err
+	}
+	undo.Release()
+	return c, box, nil
+}
+
+func (r *Runtime) startInit(ctx context.Context, c *record, o CreateOptions, gate *os.File) (box *sandbox.Sandbox, err error) {
+	cfg := sandbox.Config{
+		ID: c.ID, Spec: c.Spec, Rootfs: sandbox.Rootfs{Path: c.Spec.Root.Path, Owned: true},
+		CgroupPath: c.CgroupPath, Files: o.Files, MakeCwd: true,
+		OCI: sandbox.OCI{Gate: gate, Keep: o.Keep, HookState: c.hookState},
+	}
+	if hooks := firstHooks(c.Spec.Hooks); len(hooks) > 0 {
+		cfg.OCI.BeforePivot = func(ctx context.Context, pid int) error {
+			c.PID = pid
+			return c.run(ctx, specs.StateCreating, hooks)
+		}
+	}
+	err = r.withInit(func(sp sandbox.Spawner) error {
+		box, err = sandbox.Start(ctx, cfg, sp)
+		return err
+	})
+	return box, err
+}
+
+// publish makes the container known: its terminal and its pid to those who asked, and its state to everybody, last.
+func (c *record) publish(o CreateOptions, box *sandbox.Sandbox) error {
+	var alive bool
+	c.PID = box.PID
+	if c.StartTicks, alive = startTicks(c.PID); !alive {
+		return naru.Errorf(naru.Failed, "the container's init ended while the container was created")
+	}
+	if err := sendConsole(o.ConsoleSocket, box); err != nil {
+		return err
+	}
+	if err := writePID(o.PIDFile, c.PID); err != nil {
+		return err
+	}
+	return c.save()
+}
+
+func writePID(path string, pid int) error {
+	if path == "" {
+		return nil
+	}
+	return writeFile(path, strconv.AppendInt(nil, int64(pid), 10), 0o644)
+}
+
+// destroy ends a container that nobody got to know.
+func (r *Runtime) destroy(ctx context.Context, c *record, box *sandbox.Sandbox) error {
+	return errors.Join(kill(box), sandbox.RemoveCgroup(ctx, c.CgroupPath), box.Close())
+}
+
+// Start runs the program of a created container.
+func (r *Runtime) Start(ctx context.Context, id string) error {
+	c, err := r.load(id)
+	if err != nil {
+		return err
+	}
+	status, err := c.status()
+	if err != nil {
+		return err
+	}
+	if status != specs.StateCreated {
+		return naru.Errorf(naru.FailedPrecondition, "cannot start a container in the %s state", status)
+	}
+	return r.start(ctx, c)
+}
+
+func (r *Runtime) start(ctx context.Context, c *record) error {
+	if err := c.passGate(ctx); err != nil {
+		return explain(err)
+	}
+	if c.Spec.Hooks != nil {
+		// The spec: log what fails here, and go on as if it had succeeded.
+		r.warn(c.run(ctx, specs.StateRunning, c.Spec.Hooks.Poststart))
+	}
+	return nil
+}
+
+// explain says what people know from runc, and programs look for in its words, when a program cannot be executed.
+func explain(err error) error {
+	var exec *sandbox.ExecError
+	if !errors.As(err, &exec) {
+		return err
+	}
+	return &naru.Error{Code: naru.Failed, Err: fmt.Errorf("unable to start container process: %w", execWords{exec})}
+}
+
+// execWords is an ExecError in the words of Go's os/exec, as runc says it.
+type execWords struct{ *sandbox.ExecError }
+
+func (e execWords) Error() string {
+	if e.ExitCode() == 127 && !strings.Contains(e.Name, "/") {
+		return fmt.Sprintf("exec: %q: executable file not found in $PATH", e.Name)
+	}
+	return fmt.Sprintf("exec: %q: %s", e.Name, e.Err)
+}
+
+func (e execWords) Unwrap() error { return e.ExecError }
