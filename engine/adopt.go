@@ -12,7 +12,8 @@ import (
 )
 
 // Adopt settles what the daemon before this one left: it watches the containers that still run, settles the exits that
-// nobody saw, ends the starts that were cut off, and removes what belongs to no container. It is called once, after Open and before anything else.
+// nobody saw, ends the starts that were cut off, and removes what belongs to no container. It is called once, after Open
+// and before anything else. What goes wrong with one container is logged: it must not keep the daemon from the others.
 func (e *Engine) Adopt(ctx context.Context) error {
 	children, err := e.children(ctx)
 	if err != nil {
@@ -22,19 +23,17 @@ func (e *Engine) Adopt(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var errs []error
 	for _, c := range containers {
 		child, ok := children[c.ID]
 		delete(children, c.ID)
-		if err := e.adoptOne(ctx, c, child, ok); err != nil {
-			errs = append(errs, fmt.Errorf("adopt container %s: %w", c.Name, err))
-		}
+		e.logFailure("adopt container "+c.Name, e.adoptOne(ctx, c, child, ok))
 	}
-	for _, child := range children { // of an exec, or of a container that is no more
-		errs = append(errs, e.endChild(ctx, child))
+	for id, child := range children {
+		e.logFailure("end "+id+", of an exec or of a container that is no more", e.endChild(ctx, child))
 	}
 	_, err = e.Fsck(ctx, true)
-	return errors.Join(append(errs, err)...)
+	e.logFailure("remove what belongs to no container", err)
+	return ctx.Err()
 }
 
 // children are the keeper's processes by id.
@@ -66,19 +65,37 @@ func (e *Engine) adoptOne(ctx context.Context, c Container, child keeper.Child, 
 	case c.State == Running && known && !child.Exited:
 		return e.watchAgain(ctx, en)
 	case c.State == Running && known:
-		return e.settleExit(ctx, en, child.Exit)
+		return e.settleNow(ctx, en, child.Exit)
 	case c.State == Running:
-		return e.settleExit(ctx, en, lostExit())
+		return e.settleNow(ctx, en, lostExit())
 	case c.State == Starting:
 		return e.settleFailedStart(ctx, en, c, errCutOff, true)
-	case known:
-		return e.endChild(ctx, child)
+	case known: // the daemon before had just written its end down
+		if err := e.endChild(ctx, child); err != nil {
+			return err
+		}
+	}
+	return e.adoptEnded(ctx, en, c)
+}
+
+// adoptEnded does what should have come after a container's end.
+func (e *Engine) adoptEnded(ctx context.Context, en *entry, c Container) error {
+	switch {
 	case c.Spec.AutoRemove && c.State == Exited:
 		return e.remove(ctx, en)
 	case c.wantsRevival():
 		return e.revive(ctx, en, c)
 	}
 	return nil
+}
+
+// settleNow settles an exit, and goes on trying beside everything else when that fails. The caller holds en.op.
+func (e *Engine) settleNow(ctx context.Context, en *entry, exit keeper.Exit) error {
+	err := e.settleExit(ctx, en, exit)
+	if err != nil {
+		e.watchers.Go(func() { e.settleInTheEnd(en, exit) })
+	}
+	return err
 }
 
 // revive lets the restarter start a container as soon as it runs.

@@ -132,6 +132,7 @@ type entry struct {
 	closed  bool          // being removed on exit: nobody may begin to read any more
 	queued  bool          // a restart is under way
 	gone    bool          // removed
+	fault   error         // why its end cannot be written down, which is tried again until it can
 }
 
 // renew makes done a channel that is open. The caller holds Engine.mu.

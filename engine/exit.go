@@ -26,13 +26,41 @@ func (e *Engine) watchExit(en *entry) {
 			e.log.Error("wait for a container", "container", id, "err", err)
 			exit = lostExit()
 		}
-		en.op.Lock()
-		defer en.op.Unlock()
-		// To the end, whatever becomes of the daemon's context: half an exit would have to be settled again.
-		if err := e.settleExit(context.WithoutCancel(e.life), en, exit); err != nil {
-			e.log.Error("settle a container's exit", "container", id, "err", err)
-		}
+		e.settleInTheEnd(en, exit)
 	})
+}
+
+// settleRetry is how long an exit waits that could not be written down, for lack of room on the disk say.
+const settleRetry = time.Second
+
+// settleInTheEnd settles the exit, or leaves it to the next daemon, which hears of it from the keeper too.
+func (e *Engine) settleInTheEnd(en *entry, exit keeper.Exit) {
+	for !e.settleOnce(en, exit) {
+		select {
+		case <-e.life.Done():
+			return
+		case <-time.After(settleRetry):
+		}
+	}
+}
+
+// settleOnce reports whether the exit has been written down. If not, whoever waits for it is let go, with the reason.
+func (e *Engine) settleOnce(en *entry, exit keeper.Exit) bool {
+	en.op.Lock()
+	defer en.op.Unlock()
+	// To the end, whatever becomes of the daemon's context: half an exit would have to be settled again.
+	err := e.settleExit(context.WithoutCancel(e.life), en, exit)
+	if err != nil {
+		e.log.Error("settle a container's exit", "container", en.c.Name, "err", err)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	en.fault = nil
+	if err != nil && en.c.State == Running {
+		en.fault = fmt.Errorf("container %s has ended, which cannot be written down yet: %w", en.c.Name, err)
+		en.end()
+	}
+	return en.fault == nil
 }
 
 // lostExitCode stands for an exit whose status nobody saw.
@@ -172,5 +200,7 @@ func (e *Engine) waitEntry(ctx context.Context, en *entry) (Container, error) {
 			return Container{}, ctx.Err()
 		}
 	}
-	return e.snapshot(en), nil
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return en.c, en.fault
 }

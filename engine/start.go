@@ -218,7 +218,13 @@ func (e *Engine) settleFailedStart(ctx context.Context, en *entry, c Container, 
 	if retry {
 		c.settle(time.Now())
 	}
-	err = errors.Join(err, e.save(ctx, en, c), e.forgetChild(ctx, c.ID))
+	saved := e.save(ctx, en, c)
+	if saved != nil { // no room: a daemon that finds the row as it is comes to the same
+		e.mu.Lock()
+		en.c = c
+		e.mu.Unlock()
+	}
+	err = errors.Join(err, saved, e.forgetChild(ctx, c.ID))
 	e.noteExit(c)
 	return errors.Join(err, e.removeWhenLeft(ctx, en))
 }

@@ -35,15 +35,13 @@ func (e *Engine) Stop(ctx context.Context, idOrName string, grace time.Duration)
 	if err := e.thaw(ctx, en); err != nil { // what is frozen hears no signal
 		return err
 	}
-	if e.waitDone(ctx, en, graceOf(c, grace)) {
-		e.note("stop", e.snapshot(en))
-		return nil
-	}
-	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("stop container %s: %w", c.Name, err)
-	}
-	if err := e.signal(en, unix.SIGKILL); err != nil {
-		return err
+	if !e.waitDone(ctx, en, graceOf(c, grace)) {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("stop container %s: %w", c.Name, err)
+		}
+		if err := e.signal(en, unix.SIGKILL); err != nil {
+			return err
+		}
 	}
 	if err := e.awaitEnd(ctx, en); err != nil {
 		return err
