@@ -106,15 +106,16 @@ type RunRequest struct {
 
 // ContainerSpec describes a container of the engine; its fields are named and mean as Docker's.
 type ContainerSpec struct {
-	Name       string               `json:"name,omitempty"`
-	Image      string               `json:"image"`
-	Entrypoint []string             `json:"entrypoint,omitempty"`
-	Command    []string             `json:"command,omitempty"`
-	Env        []string             `json:"env,omitempty"`
-	User       string               `json:"user,omitempty"`
-	WorkingDir string               `json:"working_dir,omitempty"`
-	Hostname   string               `json:"hostname,omitempty"`
-	Network    string               `json:"network,omitempty"`
+	Name       string   `json:"name,omitempty"`
+	Image      string   `json:"image"`
+	Entrypoint []string `json:"entrypoint,omitempty"`
+	Command    []string `json:"command,omitempty"`
+	Env        []string `json:"env,omitempty"`
+	User       string   `json:"user,omitempty"`
+	WorkingDir string   `json:"working_dir,omitempty"`
+	Hostname   string   `json:"hostname,omitempty"`
+	Network    string   `json:"network,omitempty"`
+	NetworkOptions
 	Ports      []naru.PublishedPort `json:"ports,omitempty"`
 	Mounts     []Mount              `json:"mounts,omitempty"`
 	Tmpfs      []string             `json:"tmpfs,omitempty"`
@@ -146,16 +147,17 @@ type Container struct {
 	State       string        `json:"state"` // created, starting, running, paused, restarting or exited
 	PID         int           `json:"pid,omitempty"`
 	Addr        netip.Addr    `json:"addr,omitzero"`
-	ExitCode    int           `json:"exit_code"`
-	Signal      int           `json:"signal,omitempty"` // that ended it
-	OOMKilled   bool          `json:"oom_killed,omitempty"`
-	Reason      string        `json:"reason,omitempty"` // why it ended, in words
-	Error       string        `json:"error,omitempty"`  // why it could not be started
-	Restarts    int           `json:"restarts,omitempty"`
-	RestartAt   time.Time     `json:"restart_at,omitzero"`
-	CreatedAt   time.Time     `json:"created_at"`
-	StartedAt   time.Time     `json:"started_at,omitzero"`
-	FinishedAt  time.Time     `json:"finished_at,omitzero"`
+	NetworkPlaces
+	ExitCode   int       `json:"exit_code"`
+	Signal     int       `json:"signal,omitempty"` // that ended it
+	OOMKilled  bool      `json:"oom_killed,omitempty"`
+	Reason     string    `json:"reason,omitempty"` // why it ended, in words
+	Error      string    `json:"error,omitempty"`  // why it could not be started
+	Restarts   int       `json:"restarts,omitempty"`
+	RestartAt  time.Time `json:"restart_at,omitzero"`
+	CreatedAt  time.Time `json:"created_at"`
+	StartedAt  time.Time `json:"started_at,omitzero"`
+	FinishedAt time.Time `json:"finished_at,omitzero"`
 }
 
 // ContainerRun asks to create a container and start it, in one step. Upgraded to frames it is attached to until it ends;

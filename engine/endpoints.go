@@ -67,9 +67,19 @@ func (s ContainerSpec) joinOn(name string) (Join, bool) {
 	return joins[i], true
 }
 
-func (s ContainerSpec) aliasesOn(name string) []string {
+// AliasesOn are the further names that the container asks for on a network.
+func (s ContainerSpec) AliasesOn(name string) []string {
 	j, _ := s.joinOn(name)
 	return j.Aliases
+}
+
+// NetworkNames are the networks that the container is to be on.
+func (s ContainerSpec) NetworkNames() []string {
+	var names []string
+	for _, j := range s.joins() {
+		names = append(names, j.Network)
+	}
+	return names
 }
 
 // checkNetwork refuses what contradicts itself.

@@ -351,7 +351,7 @@ func (e *Engine) namesOf(en *entry) []Name {
 		if !ok {
 			continue
 		}
-		hosts := append([]string{en.c.Name, en.c.ShortID()}, en.c.Spec.aliasesOn(at.Network)...)
+		hosts := append([]string{en.c.Name, en.c.ShortID()}, en.c.Spec.AliasesOn(at.Network)...)
 		if i == 0 {
 			hosts = append(hosts, en.aliases...)
 		}

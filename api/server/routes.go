@@ -51,6 +51,15 @@ func (s *Server) routes() http.Handler {
 		"GET /v1/containers/{id}/logs":     s.containerLogs,
 		"POST /v1/containers/{id}/exec":    s.execInContainer,
 
+		"GET /v1/containers/{id}/path":        s.containerPath,
+		"GET /v1/networks":                    s.listNetworks,
+		"POST /v1/networks":                   s.createNetwork,
+		"POST /v1/networks/prune":             s.pruneNetworks,
+		"GET /v1/networks/{name}":             s.getNetwork,
+		"DELETE /v1/networks/{name}":          s.removeNetwork,
+		"POST /v1/networks/{name}/connect":    s.connectNetwork,
+		"POST /v1/networks/{name}/disconnect": s.disconnectNetwork,
+
 		"GET /v1/images":              s.listImages,
 		"POST /v1/images/import":      s.importImage,
 		"GET /v1/images/{name...}":    s.getImage,

@@ -27,6 +27,7 @@ type Config struct {
 	Processes  Processes
 	Containers Containers
 	Lifecycle  Lifecycle
+	Networks   Networks
 	Images     Images
 	Sessions   Sessions
 	Log        *slog.Logger

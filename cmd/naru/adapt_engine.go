@@ -36,6 +36,9 @@ func (c containers) Create(ctx context.Context, spec api.ContainerSpec) (api.Con
 	if err != nil {
 		return api.Container{}, err
 	}
+	if err := checkNetworks(c.e, wanted); err != nil {
+		return api.Container{}, err
+	}
 	ct, err := c.e.Create(ctx, wanted)
 	return apiContainer(ct), err
 }
@@ -106,6 +109,7 @@ func engineSpec(s api.ContainerSpec) (engine.ContainerSpec, error) {
 		StopSignal: s.StopSignal, StopGrace: s.StopGrace, HostUserNS: s.HostUserNS, AutoRemove: s.AutoRemove,
 		Restart: restart,
 	}
+	setNetworkOptions(&out, s.NetworkOptions)
 	for _, m := range s.Mounts {
 		out.Mounts = append(out.Mounts, engine.Mount{Volume: string(m.Volume), Subpath: m.Subpath, HostPath: m.HostPath, Target: m.Target, ReadOnly: m.ReadOnly})
 	}
@@ -120,7 +124,7 @@ func apiContainer(c engine.Container) api.Container {
 		WorkingDir: s.WorkingDir, Hostname: s.Hostname, Network: s.Network, Ports: s.Ports, Tmpfs: s.Tmpfs,
 		ReadOnly: s.ReadOnly, Init: s.Init, TTY: s.TTY, OpenStdin: s.OpenStdin, Limits: s.Limits, Labels: s.Labels,
 		StopSignal: s.StopSignal, StopGrace: s.StopGrace, HostUserNS: s.HostUserNS, AutoRemove: s.AutoRemove,
-		Restart: s.Restart.String(),
+		Restart: s.Restart.String(), NetworkOptions: networkOptions(s),
 	}
 	for _, m := range s.Mounts {
 		v := naru.VolumeMount{Volume: naru.VolumeName(m.Volume), HostPath: m.HostPath, Target: m.Target, ReadOnly: m.ReadOnly}
@@ -131,7 +135,7 @@ func apiContainer(c engine.Container) api.Container {
 		state = "paused"
 	}
 	return api.Container{
-		ID: c.ID, Name: c.Name, Spec: spec, ImageDigest: c.Image, State: state, PID: c.PID, Addr: c.Addr,
+		ID: c.ID, Name: c.Name, Spec: spec, ImageDigest: c.Image, State: state, PID: c.PID, Addr: c.Addr, NetworkPlaces: networkPlaces(c),
 		ExitCode: c.ExitCode, Signal: c.Signal, OOMKilled: c.OOMKilled, Reason: c.Reason(), Error: c.Error,
 		Restarts: c.Restarts, RestartAt: c.RestartAt,
 		CreatedAt: c.CreatedAt, StartedAt: c.StartedAt, FinishedAt: c.FinishedAt,

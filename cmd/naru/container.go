@@ -11,6 +11,7 @@ import (
 
 	"naru/api"
 	"naru/api/client"
+	"naru/naru"
 )
 
 func (c *cli) containerCommand() *cobra.Command {
@@ -26,9 +27,18 @@ func (c *cli) containerCommand() *cobra.Command {
 		c.containerExecCommand())
 }
 
+// publishedPorts are the container's ports of the host: those that it got at its start, or asks for.
+func publishedPorts(ct api.Container) []naru.PublishedPort {
+	if len(ct.Published) > 0 {
+		return ct.Published
+	}
+	return ct.Spec.Ports
+}
+
 func portsText(ct api.Container) string {
-	ports := make([]string, len(ct.Spec.Ports))
-	for i, p := range ct.Spec.Ports {
+	published := publishedPorts(ct)
+	ports := make([]string, len(published))
+	for i, p := range published {
 		host := ""
 		if p.HostIP.IsValid() {
 			host = p.HostIP.String() + ":"

@@ -81,7 +81,7 @@ func (c *cli) containerPortCommand() *cobra.Command {
 
 func (c *cli) printPorts(ct api.Container, only string) error {
 	found := only == ""
-	for _, p := range ct.Spec.Ports {
+	for _, p := range publishedPorts(ct) {
 		inside := fmt.Sprintf("%d/%s", p.Port, p.Protocol)
 		host := "0.0.0.0"
 		if p.HostIP.IsValid() {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"math"
-	"net/netip"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -55,37 +54,6 @@ func parseLabels(texts []string) (map[string]string, error) {
 		out[key] = value
 	}
 	return out, nil
-}
-
-// parsePort reads [[IP:]HOST:]PORT[/PROTOCOL]; an IPv6 address stands in brackets.
-func parsePort(s string) (naru.PublishedPort, error) {
-	wrong := naru.Errorf(naru.InvalidArgument, "--publish %q: write [[IP:]HOST:]PORT[/udp], such as 8080:80", s)
-	rest, protocol, ok := strings.Cut(s, "/")
-	if !ok {
-		protocol = "tcp"
-	}
-	if protocol != "tcp" && protocol != "udp" {
-		return naru.PublishedPort{}, wrong
-	}
-	host, port := splitLast(rest)
-	p := naru.PublishedPort{Protocol: protocol}
-	var err error
-	if p.Port, err = parsePortNumber(port); err != nil {
-		return p, wrong
-	}
-	ip, hostPort := splitLast(host)
-	if host == "" {
-		hostPort = port
-	}
-	if p.HostPort, err = parsePortNumber(hostPort); err != nil {
-		return p, wrong
-	}
-	if ip != "" {
-		if p.HostIP, err = netip.ParseAddr(strings.Trim(ip, "[]")); err != nil {
-			return p, wrong
-		}
-	}
-	return p, nil
 }
 
 // splitLast cuts at the last colon; what has none is all last.

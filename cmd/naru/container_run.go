@@ -16,7 +16,7 @@ import (
 type runFlags struct {
 	detach, interactive bool
 	env, labels         []string
-	publish             []string
+	network             networkFlags
 	volumes, mounts     []string
 	memory, cpus        string
 	entrypoint          string
@@ -86,12 +86,11 @@ func (f *runFlags) register(cmd *cobra.Command, spec *api.ContainerSpec) {
 	fs.StringVarP(&spec.WorkingDir, "workdir", "w", "", "in this `folder`")
 	fs.StringVar(&spec.Hostname, "hostname", "", "its host name (default the short id)")
 	fs.StringVar(&spec.StopSignal, "stop-signal", "", "`signal` that asks it to end (default the image's, SIGTERM)")
-	fs.StringArrayVarP(&f.publish, "publish", "p", nil, "publish a port: `[[IP:]HOST:]PORT[/udp]`")
 	fs.StringArrayVarP(&f.volumes, "volume", "v", nil, "a volume or a folder: `NAME|/FOLDER:/TARGET[:ro]`")
 	fs.StringArrayVar(&f.mounts, "mount", nil, "a mount in words: `type=volume|bind,source=…,target=…[,readonly][,volume-subpath=…]`")
 	fs.StringArrayVar(&spec.Tmpfs, "tmpfs", nil, "a file system in memory at this `folder`")
 	fs.BoolVar(&spec.ReadOnly, "read-only", false, "with a root filesystem that cannot be written")
-	fs.StringVar(&spec.Network, "network", "", "`network` to be on: a name, or none (default bridge)")
+	f.network.register(fs)
 	fs.StringVar(&f.userns, "userns", "", "host: without a user namespace of its own")
 	fs.StringVarP(&f.memory, "memory", "m", "", "memory `limit`, such as 256m")
 	fs.StringVar(&f.cpus, "cpus", "", "`number` of cores it may use, such as 0.5")
@@ -111,7 +110,7 @@ func (f *runFlags) apply(spec *api.ContainerSpec, entrypoint bool, env func(stri
 	var errs [6]error
 	spec.Env, errs[0] = parseEnv(f.env, env)
 	spec.Labels, errs[1] = parseLabels(f.labels)
-	spec.Ports, errs[2] = parseAll(f.publish, parsePort)
+	errs[2] = f.network.apply(spec)
 	spec.Mounts, errs[3] = parseMounts(f.volumes, f.mounts)
 	spec.Limits.MemoryBytes, errs[4] = parseMemory(f.memory)
 	spec.Limits.NanoCPUs, errs[5] = parseCPUs(f.cpus)

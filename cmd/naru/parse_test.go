@@ -14,19 +14,24 @@ import (
 func TestParsePort(t *testing.T) {
 	local, six := netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("::1")
 	for in, want := range map[string]naru.PublishedPort{
-		"80":                    {HostPort: 80, Port: 80, Protocol: "tcp"},
+		"80":                    {Port: 80, Protocol: "tcp"},
+		"127.0.0.1::80":         {HostIP: local, Port: 80, Protocol: "tcp"},
 		"8080:80":               {HostPort: 8080, Port: 80, Protocol: "tcp"},
 		"8053:53/udp":           {HostPort: 8053, Port: 53, Protocol: "udp"},
 		"127.0.0.1:8080:80/tcp": {HostIP: local, HostPort: 8080, Port: 80, Protocol: "tcp"},
 		"[::1]:8080:80":         {HostIP: six, HostPort: 8080, Port: 80, Protocol: "tcp"},
 	} {
-		got, err := parsePort(in)
-		if err != nil || got != want {
+		got, err := parsePublish([]string{in})
+		if err != nil || len(got) != 1 || got[0] != want {
 			t.Errorf("%q: %+v, %v", in, got, err)
 		}
 	}
-	for _, in := range []string{"", ":", "0", "x:80", "80:", "99999", "80/sctp", "host:80:80", "1:2:3:4", "80/", "-1:80"} {
-		if _, err := parsePort(in); naru.CodeOf(err) != naru.InvalidArgument {
+	got, err := parsePublish([]string{"8000-8002:90-92/udp", "7000-7001"})
+	if err != nil || len(got) != 5 || got[2] != (naru.PublishedPort{HostPort: 8002, Port: 92, Protocol: "udp"}) || got[4] != (naru.PublishedPort{Port: 7001, Protocol: "tcp"}) {
+		t.Errorf("ranges: %+v, %v", got, err)
+	}
+	for _, in := range []string{"", ":", "0", "x:80", "80:", ":80", "99999", "80/sctp", "host:80:80", "1:2:3:4", "80/", "-1:80", "1-3:1-2", "3-1", "1-:1", "1-70000"} {
+		if _, err := parsePublish([]string{in}); naru.CodeOf(err) != naru.InvalidArgument {
 			t.Errorf("%q: %v", in, err)
 		}
 	}
@@ -126,9 +131,11 @@ func TestListenAddresses(t *testing.T) {
 func FuzzParsePort(f *testing.F) {
 	f.Add("127.0.0.1:8080:80/udp")
 	f.Fuzz(func(t *testing.T, s string) {
-		p, err := parsePort(s)
-		if err == nil && (p.HostPort == 0 || p.Port == 0) {
-			t.Errorf("%q: %+v", s, p)
+		ports, err := parsePublish([]string{s})
+		for _, p := range ports {
+			if err != nil || p.Port == 0 {
+				t.Errorf("%q: %+v, %v", s, p, err)
+			}
 		}
 	})
 }

@@ -47,7 +47,7 @@ func (c *cli) root() *cobra.Command {
 		&cobra.Group{ID: groupDaemon, Title: "naru itself:"})
 	add(root, groupApps, c.upCommand(), c.appsCommand(), c.psCommand(), c.logsCommand(), c.execCommand(), c.runCommand(),
 		c.scaleCommand(), c.configCommand(), c.releasesCommand(), c.rollbackCommand(), c.rolloutCommand(), c.downCommand())
-	add(root, groupEngine, c.containerCommand(), c.imageCommand(), c.ociCommand())
+	add(root, groupEngine, c.containerCommand(), c.networkCommand(), c.imageCommand(), c.ociCommand())
 	add(root, groupDaemon, c.serverCommand(), c.versionCommand())
 	noun(root)
 	root.SetHelpCommandGroupID(groupDaemon)

@@ -122,7 +122,8 @@ func (d *daemon) apiServer(ctx context.Context) *server.Server {
 		Apps:     apps, Instances: apps, Logs: containerLogs{d.engine},
 		Processes:  processes{engine: d.engine, machine: d.machine, rollouts: d.rollouts},
 		Containers: containers{d.engine}, Lifecycle: containers{d.engine}, Images: images{d.images}, Sessions: d.builder,
-		Log: d.log.With("part", "api"),
+		Networks: networks{d.engine},
+		Log:      d.log.With("part", "api"),
 	})
 }
 
