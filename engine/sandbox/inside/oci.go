@@ -117,7 +117,7 @@ func awaitHook(pid int, o *program.Op) error {
 		case err != nil:
 			return fail(o.Path, err)
 		case status.Signaled():
-			return fail(o.Path, errors.New("killed by "+status.Signal().String()+", or out of its time"))
+			return fail(o.Path, errors.New("killed (its time may be over)"))
 		case status.ExitStatus() != 0:
 			return fail(o.Path, errors.New("exit status "+strconv.Itoa(status.ExitStatus())))
 		default:
