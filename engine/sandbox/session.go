@@ -102,7 +102,7 @@ func (s *session) await(last byte) error {
 		switch {
 		case n == 0 && (err == nil || errors.Is(err, io.EOF)) && s.ready:
 			return nil
-		case n == 0 && (err == nil || errors.Is(err, io.EOF) || errors.Is(err, unix.ECONNRESET)):
+		case n == 0 && (err == nil || errors.Is(err, io.EOF)), errors.Is(err, unix.ECONNRESET):
 			return naru.Errorf(naru.Failed, "the container's init ended before its program started: it was killed, or met the container's limit of memory or of processes")
 		case err != nil:
 			return fmt.Errorf("hear from the init: %w", err)
