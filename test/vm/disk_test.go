@@ -26,14 +26,30 @@ func (s suite) name() string { return strings.ReplaceAll(s.pkg, "/", "-") }
 //go:embed init.sh
 var initScript []byte
 
+//go:embed machine.sh
+var machineScript []byte
+
 //go:embed go.sh
 var goScript []byte
 
 const treeRoot = "../.."
 
-// buildDisk makes an ext4 file system that boots: busybox, the kernel's modules, the program naru if there is one, and
-// the suites' test programs, each in a folder of its own with its testdata.
+// buildDisk makes a file system that boots and runs the suites, each in a folder of its own with its testdata.
 func buildDisk(t *testing.T, path string, k kernel, suites []suite) {
+	t.Helper()
+	root := buildRoot(t, k, initScript)
+	var script strings.Builder
+	for _, s := range suites {
+		s.install(t, root)
+		fmt.Fprintf(&script, "suite %s '%s'\n", s.name(), s.run)
+	}
+	writeFile(t, filepath.Join(root, "suites"), 0o644, []byte(script.String()))
+	writeFile(t, filepath.Join(root, "bin", "go"), 0o755, goScript)
+	seal(t, root, path, "^has_journal") // nobody boots it again
+}
+
+// buildRoot makes the files of a machine: busybox, the kernel's modules, the program naru if there is one, and process 1.
+func buildRoot(t *testing.T, k kernel, init []byte) string {
 	t.Helper()
 	root := t.TempDir()
 	run(t, bytes.NewReader(testkit.BusyboxRootfs(t)), "tar", "-x", "-C", root)
@@ -49,15 +65,15 @@ func buildDisk(t *testing.T, path string, k kernel, suites []suite) {
 	if naru := os.Getenv("NARU_BIN"); naru != "" {
 		copyFile(t, naru, filepath.Join(root, "bin", "naru"))
 	}
-	var script strings.Builder
-	for _, s := range suites {
-		s.install(t, root)
-		fmt.Fprintf(&script, "suite %s '%s'\n", s.name(), s.run)
-	}
-	writeFile(t, filepath.Join(root, "suites"), 0o644, []byte(script.String()))
-	writeFile(t, filepath.Join(root, "bin", "go"), 0o755, goScript)
-	writeFile(t, filepath.Join(root, "init"), 0o755, initScript)
-	run(t, nil, "mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-d", root, path, "4G")
+	writeFile(t, filepath.Join(root, "machine"), 0o644, machineScript)
+	writeFile(t, filepath.Join(root, "init"), 0o755, init)
+	return root
+}
+
+// seal makes an ext4 file system of the files.
+func seal(t *testing.T, root, path, features string) {
+	t.Helper()
+	run(t, nil, "mke2fs", "-q", "-t", "ext4", "-O", features, "-d", root, path, "4G")
 }
 
 // install puts the suite's test program, its testdata and what it builds on the disk.

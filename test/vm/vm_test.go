@@ -45,13 +45,7 @@ func TestInVM(t *testing.T) {
 	if len(suites) == 0 {
 		t.Skip("takes minutes: run make test-vm")
 	}
-	if runtime.GOARCH != "amd64" {
-		t.Skip("needs an amd64 machine: the lane boots an amd64 kernel")
-	}
-	testkit.RequireCommand(t, "qemu-system-x86_64")
-	testkit.RequireCommand(t, "mke2fs")
-	kernel := findKernel(t)
-
+	kernel := requireVM(t)
 	disk := filepath.Join(t.TempDir(), "disk")
 	buildDisk(t, disk, kernel, suites)
 	console, err := boot(t.Context(), kernel.image, disk)
@@ -62,6 +56,17 @@ func TestInVM(t *testing.T) {
 	if err != nil || t.Failed() {
 		t.Errorf("the guest's console: %v\n%s", err, tail(console, 200))
 	}
+}
+
+// requireVM returns the kernel to boot, or skips the test.
+func requireVM(t *testing.T) kernel {
+	t.Helper()
+	if runtime.GOARCH != "amd64" {
+		t.Skip("needs an amd64 machine: the lane boots an amd64 kernel")
+	}
+	testkit.RequireCommand(t, "qemu-system-x86_64")
+	testkit.RequireCommand(t, "mke2fs")
+	return findKernel(t)
 }
 
 // chosen are all suites for NARU_VM=1, and for NARU_VM=engine/network that one.
@@ -83,16 +88,22 @@ func boot(ctx context.Context, kernel, disk string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, bootTimeout)
 	defer cancel()
 	var console bytes.Buffer
-	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", "-machine", "q35", "-accel", accelerator(), "-cpu", "max",
-		"-smp", "2", "-m", "2048", "-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio",
-		"-drive", "if=none,id=disk,format=raw,cache=unsafe,file="+disk, "-device", "nvme,drive=disk,serial=naru",
-		"-kernel", kernel, "-append", "console=ttyS0 root=/dev/nvme0n1 rw init=/init panic=-1 loglevel=4")
+	cmd := machine(ctx, kernel, disk)
 	cmd.Stdout, cmd.Stderr = &console, &console
 	err := cmd.Run()
 	if ctx.Err() != nil {
 		err = errors.Join(err, errors.New("the guest did not turn itself off in time"))
 	}
 	return console.Bytes(), err
+}
+
+// machine is the machine, not yet turned on; killing it is pulling its plug. What the guest has handed to its disk stays
+// there, and nothing else does.
+func machine(ctx context.Context, kernel, disk string) *exec.Cmd {
+	return exec.CommandContext(ctx, "qemu-system-x86_64", "-machine", "q35", "-accel", accelerator(), "-cpu", "max",
+		"-smp", "2", "-m", "2048", "-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio",
+		"-drive", "if=none,id=disk,format=raw,cache=unsafe,file="+disk, "-device", "nvme,drive=disk,serial=naru",
+		"-kernel", kernel, "-append", "console=ttyS0 root=/dev/nvme0n1 rw init=/init panic=-1 loglevel=4")
 }
 
 // accelerator is emulation unless asked otherwise: KVM inside another virtual machine is often there and broken.
