@@ -9,6 +9,7 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
+	"naru/engine/sandbox"
 	"naru/naru"
 )
 
@@ -77,7 +78,15 @@ func absolute(dir string, s *specs.Spec) error {
 			m.Destination = "/" + m.Destination
 		}
 	}
+	allowPromised(s.Linux)
 	return validateHooks(s.Hooks)
+}
+
+// allowPromised lets the container use the devices that the spec promises to it, whatever its own rules forget.
+func allowPromised(l *specs.Linux) {
+	if l.Resources != nil && len(l.Resources.Devices) > 0 {
+		l.Resources.Devices = append(l.Resources.Devices, sandbox.AllowedDevices()...)
+	}
 }
 
 func isBind(m *specs.Mount) bool {

@@ -275,3 +275,28 @@ func TestUserNamespace(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+// config.md, Linux Process, capabilities: "Any value which cannot be … granted otherwise … MUST be logged as a warning
+// by the runtime. Runtimes SHOULD NOT fail".
+func TestCapabilitiesThatCannotBeGranted(t *testing.T) {
+	l := newLab(t)
+	l.spec.Process.Capabilities = &specs.LinuxCapabilities{Bounding: []string{"CAP_FLY", "CAP_KILL"}, Permitted: []string{"CAP_FLY"}}
+	l.sh("grep CapBnd /proc/self/status | cut -f2")
+	if got := l.run(); got != "0000000000000020" {
+		t.Errorf("got %q", got)
+	}
+	if got := strings.Join(l.warned, "\n"); got != "capability CAP_FLY cannot be granted here" {
+		t.Errorf("warned %q", got)
+	}
+}
+
+// config.md, Linux, default devices: the container can use them, whatever its device rules forget.
+func TestDefaultDevicesAreAllowed(t *testing.T) {
+	l := newLab(t)
+	l.spec.Linux.Resources.Devices = []specs.LinuxDeviceCgroup{{Allow: false, Access: "rwm"}}
+	l.spec.Linux.Devices = []specs.LinuxDevice{{Path: "/dev/full", Type: "c", Major: 1, Minor: 7}} // named twice is no error
+	l.sh("head -c 1 /dev/zero >/dev/null; head -c 1 /dev/full >/dev/null; echo $?")
+	if got := l.run(); got != "0" {
+		t.Errorf("got %q", got)
+	}
+}

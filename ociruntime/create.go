@@ -40,6 +40,9 @@ func (r *Runtime) create(ctx context.Context, o CreateOptions) (_ *record, _ *sa
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := r.grant(spec.Process, spec.Linux); err != nil {
+		return nil, nil, err
+	}
 	var undo cleanup.Stack
 	defer undo.Run()
 	c := &record{ID: o.ID, Bundle: bundle, Spec: spec, Annotations: spec.Annotations, Created: time.Now().UTC()}

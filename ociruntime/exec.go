@@ -43,6 +43,9 @@ func (r *Runtime) Exec(ctx context.Context, o ExecOptions) (status int, err erro
 	if err := checkConsole(p.Terminal, o.Detach, o.ConsoleSocket); err != nil {
 		return 0, err
 	}
+	if err := r.grant(p, c.Spec.Linux); err != nil {
+		return 0, err
+	}
 	box, err := r.enter(ctx, c, p, o)
 	if err != nil {
 		return 0, explain(err)

@@ -95,9 +95,13 @@ func defaultCapabilities(uid uint32) *specs.LinuxCapabilities {
 
 // defaultDeviceRules let a container make any device node but use only the harmless ones.
 func defaultDeviceRules() []specs.LinuxDeviceCgroup {
+	return append([]specs.LinuxDeviceCgroup{{Type: "a", Access: "rwm"}}, AllowedDevices()...)
+}
+
+// AllowedDevices are the rules that every container has: those of the devices that the runtime-spec promises to it.
+func AllowedDevices() []specs.LinuxDeviceCgroup {
 	n := func(v int64) *int64 { return &v }
 	rules := []specs.LinuxDeviceCgroup{
-		{Type: "a", Access: "rwm"},
 		{Allow: true, Type: "c", Access: "m"}, {Allow: true, Type: "b", Access: "m"},
 		{Allow: true, Type: "c", Major: n(136), Access: "rwm"}, // terminals
 	}

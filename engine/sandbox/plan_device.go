@@ -20,12 +20,19 @@ func defaultDevices() []specs.LinuxDevice {
 	}
 }
 
+// promisedDevices are the default ones that a spec does not have itself.
+func promisedDevices(own []specs.LinuxDevice) []specs.LinuxDevice {
+	return slices.DeleteFunc(defaultDevices(), func(d specs.LinuxDevice) bool {
+		return slices.ContainsFunc(own, func(o specs.LinuxDevice) bool { return path.Clean(o.Path) == d.Path })
+	})
+}
+
 // planDevices fills /dev, when it is a mount of the container's own.
 func (p *plan) planDevices(s *specs.Spec) error {
 	devices := s.Linux.Devices
 	own := slices.ContainsFunc(s.Mounts, func(m specs.Mount) bool { return path.Clean(m.Destination) == "/dev" && m.Type == "tmpfs" })
 	if own {
-		devices = append(defaultDevices(), devices...)
+		devices = append(promisedDevices(devices), devices...)
 	}
 	for _, d := range devices {
 		if err := p.planDevice(d); err != nil {

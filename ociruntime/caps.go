@@ -1,0 +1,65 @@
+package ociruntime
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"naru/engine/sandbox"
+)
+
+// grant leaves out capabilities that nobody knows, or that this process could not give away; the spec wants a warning
+// for each, and no failure. In a user namespace of its own a process has them all.
+func (r *Runtime) grant(p *specs.Process, l *specs.Linux) error {
+	if p.Capabilities == nil {
+		return nil
+	}
+	have, err := boundingSet()
+	if err != nil {
+		return err
+	}
+	if len(l.UIDMappings) > 0 {
+		have = sandbox.Capabilities()
+	}
+	granted := *p.Capabilities
+	missing := map[string]bool{}
+	for _, set := range []*[]string{&granted.Bounding, &granted.Effective, &granted.Permitted, &granted.Inheritable, &granted.Ambient} {
+		*set = slices.DeleteFunc(slices.Clone(*set), func(name string) bool {
+			if slices.Contains(have, "CAP_"+strings.TrimPrefix(name, "CAP_")) {
+				return false
+			}
+			if !missing[name] {
+				r.warn(fmt.Errorf("capability %s cannot be granted here", name))
+			}
+			missing[name] = true
+			return true
+		})
+	}
+	p.Capabilities = &granted
+	return nil
+}
+
+// boundingSet are the capabilities that root gets when this process executes a program.
+func boundingSet() ([]string, error) {
+	b, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return nil, err
+	}
+	_, rest, _ := strings.Cut(string(b), "\nCapBnd:\t")
+	digits, _, _ := strings.Cut(rest, "\n")
+	bits, err := strconv.ParseUint(digits, 16, 64)
+	if err != nil {
+		return nil, fmt.Errorf("read the bounding set: %w", err)
+	}
+	var names []string
+	for i, name := range sandbox.Capabilities() {
+		if bits&(1<<i) != 0 {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
