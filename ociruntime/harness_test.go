@@ -171,7 +171,11 @@ func (l *lab) clear() {
 		if err := l.runtime.Delete(l.ctx, s.ID, true); err != nil {
 			l.Error(err)
 		}
-		_, _ = unix.Wait4(s.PID, nil, unix.WNOHANG, nil) // reaped already
+	}
+	for { // of those that have ended, this process is the parent
+		if pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil); pid <= 0 || err != nil {
+			return
+		}
 	}
 }
 
