@@ -105,6 +105,8 @@ func (m Mount) validate() error {
 		return naru.Errorf(naru.InvalidArgument, "mount on %s: name either a volume or a folder of the host", m.Target)
 	case m.HostPath != "" && !filepath.IsAbs(m.HostPath):
 		return naru.Errorf(naru.InvalidArgument, "mount on %s: the host's path %q is not absolute", m.Target, m.HostPath)
+	case m.Subpath != "" && (m.Volume == "" || !filepath.IsLocal(m.Subpath)):
+		return naru.Errorf(naru.InvalidArgument, "mount on %s: subpath %q must be a relative path in a volume", m.Target, m.Subpath)
 	}
 	return nil
 }

@@ -52,7 +52,8 @@ type Name struct {
 	Network netip.Prefix
 	Host    string
 	Addr    netip.Addr
-	DNS     []netip.Addr // whom Addr wants asked for names that are no container's; none: the host's own
+	Also    []netip.Prefix // further networks whose names Addr may ask for; said once an address, like DNS
+	DNS     []netip.Addr   // whom Addr wants asked for names that are no container's; none: the host's own
 }
 
 // Engine runs containers. All methods may be called at the same time.
@@ -100,6 +101,9 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	}
 	if err := os.MkdirAll(filepath.Join(dir, "containers"), 0o710); err != nil {
 		return nil, fmt.Errorf("make the folder of containers: %w", err)
+	}
+	if err := clearViews(dir); err != nil {
+		return nil, fmt.Errorf("clear the data folder: %w", err)
 	}
 	e := &Engine{
 		cfg: cfg, tag: Tag(dir), volumes: volumes, log: cfg.Log,

@@ -71,19 +71,6 @@ func (e *Engine) ExposedPort(ctx context.Context, image string) (uint16, error) 
 	return lowest, nil
 }
 
-// RemoveVolume deletes a named volume that no container uses.
-func (e *Engine) RemoveVolume(name string) error {
-	e.mu.Lock()
-	for _, en := range e.containers {
-		if slices.ContainsFunc(en.c.Spec.Mounts, func(m Mount) bool { return m.Volume == name }) {
-			e.mu.Unlock()
-			return naru.Errorf(naru.FailedPrecondition, "volume %s is used by container %s: remove that first", name, en.c.Name)
-		}
-	}
-	e.mu.Unlock()
-	return e.volumes.Remove(name)
-}
-
 // ports are those that the container has of the host now. One that an older daemon started has those it asked for.
 func (c Container) ports() []naru.PublishedPort {
 	if len(c.Ports) == 0 {

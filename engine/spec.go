@@ -22,7 +22,7 @@ type specInput struct {
 	c       Container
 	img     ocispec.ImageConfig
 	user    specs.User
-	volumes map[string]string // volume name → folder of the host
+	sources map[string]string // target of a mount → path on the host
 	dir     string            // the container's own folder, with resolv.conf, hosts and hostname
 	cgroup  string
 	netns   string // path of another container's network namespace, or ""
@@ -141,15 +141,11 @@ func mounts(in specInput, ids []specs.LinuxIDMapping) []specs.Mount {
 		out = append(out, tmpfs(target))
 	}
 	for _, m := range in.c.Spec.Mounts {
-		source := m.HostPath
-		if m.Volume != "" {
-			source = in.volumes[m.Volume]
-		}
 		options := []string{"nosuid", "nodev"}
 		if m.ReadOnly {
 			options = append(options, "ro")
 		}
-		out = append(out, bind(ids, source, m.Target, options...))
+		out = append(out, bind(ids, in.sources[m.Target], m.Target, options...))
 	}
 	return out
 }

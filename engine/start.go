@@ -71,7 +71,9 @@ func (e *Engine) launch(ctx context.Context, en *entry, c *Container) error {
 	if err := e.checkPorts(c.ID, c.ports()); err != nil {
 		return err
 	}
-	cfg, err := e.sandboxConfig(ctx, *c)
+	var from sources
+	defer from.close()
+	cfg, err := e.sandboxConfig(ctx, *c, &from)
 	if err != nil {
 		return err
 	}
@@ -123,7 +125,7 @@ func (e *Engine) running(en *entry, box *sandbox.Sandbox, stdin *os.File) {
 	e.watchExit(en)
 }
 
-func (e *Engine) sandboxConfig(ctx context.Context, c Container) (sandbox.Config, error) {
+func (e *Engine) sandboxConfig(ctx context.Context, c Container, from *sources) (sandbox.Config, error) {
 	root, err := e.cfg.Images.Prepare(ctx, c.ID, c.Image)
 	if err != nil {
 		return sandbox.Config{}, fmt.Errorf("find its root filesystem: %w", err)
@@ -136,9 +138,10 @@ func (e *Engine) sandboxConfig(ctx context.Context, c Container) (sandbox.Config
 	if in.user, err = findUser(root, firstOf(c.Spec.User, img.Config.User, "0:0")); err != nil {
 		return sandbox.Config{}, err
 	}
-	if in.volumes, err = e.ensureVolumes(c); err != nil {
+	if err := e.findSources(c, root, from); err != nil {
 		return sandbox.Config{}, err
 	}
+	in.sources = from.byTarget
 	if in.netns, err = e.sharedNetNS(c); err != nil {
 		return sandbox.Config{}, err
 	}
@@ -157,24 +160,6 @@ func (e *Engine) sandboxConfig(ctx context.Context, c Container) (sandbox.Config
 
 func sandboxRootfs(r image.Rootfs) sandbox.Rootfs {
 	return sandbox.Rootfs{Lower: r.Lower, Upper: r.Upper, Work: r.Work}
-}
-
-func (e *Engine) ensureVolumes(c Container) (map[string]string, error) {
-	out := map[string]string{}
-	for _, m := range c.Spec.Mounts {
-		if m.Volume == "" {
-			if _, err := os.Stat(m.HostPath); err != nil {
-				return nil, naru.Errorf(naru.InvalidArgument, "mount on %s: %w", m.Target, err)
-			}
-			continue
-		}
-		path, err := e.volumes.Ensure(m.Volume)
-		if err != nil {
-			return nil, err
-		}
-		out[m.Volume] = path
-	}
-	return out, nil
 }
 
 // openStdin gives the process a pipe to read from when someone may attach to it.

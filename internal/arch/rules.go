@@ -60,6 +60,7 @@ var rooms = []room{
 	{"engine/sandbox/inside", []string{"engine/sandbox/fork", "engine/sandbox/program"}, "linked into the tiny binary, so it stands alone"},
 	{"engine/network", nil, "parts of the engine do not know each other"},
 	{"engine/volume", nil, "parts of the engine do not know each other"},
+	{"engine/archive", nil, "parts of the engine do not know each other"},
 	{"engine/logs", nil, "linked into the tiny binary, so it stands alone"},
 	{"engine/keeper", []string{"engine/sandbox/fork", "engine/logs"},
 		"the keeper starts processes and writes their logs; for the rest it is a part like the others"},
