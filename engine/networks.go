@@ -346,19 +346,27 @@ func (e *Engine) tellResolver() {
 // namesOf are a container's names, on each of its networks. The caller holds e.mu.
 func (e *Engine) namesOf(en *entry) []Name {
 	var names []Name
-	for i, at := range en.c.endpoints() {
+	all := en.c.endpoints()
+	for i, at := range all {
 		n, ok := e.networks[at.Network]
 		if !ok {
 			continue
 		}
+		first := len(names)
 		hosts := append([]string{en.c.Name, en.c.ShortID()}, en.c.Spec.AliasesOn(at.Network)...)
 		if i == 0 {
 			hosts = append(hosts, en.aliases...)
 		}
 		for _, host := range hosts {
-			names = append(names, Name{Network: n.Subnet, Host: host, Addr: at.Addr, DNS: en.c.Spec.DNS})
+			names = append(names, Name{Network: n.Subnet, Host: host, Addr: at.Addr})
 			if at.Addr6.IsValid() {
 				names = append(names, Name{Network: n.Subnet, Host: host, Addr: at.Addr6})
+			}
+		}
+		names[first].DNS = en.c.Spec.DNS
+		for _, other := range all {
+			if also, ok := e.networks[other.Network]; ok && other.Network != at.Network {
+				names[first].Also = append(names[first].Also, also.Subnet)
 			}
 		}
 	}

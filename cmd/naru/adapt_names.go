@@ -71,11 +71,24 @@ func (r *resolver) unlisten(ctx context.Context, address string) error {
 // SetNames implements engine.Resolver.
 func (r *resolver) SetNames(names []engine.Name) {
 	networks := map[netip.Prefix]dns.Names{}
+	clients := map[netip.Addr]dns.Client{}
 	for _, n := range names {
 		if networks[n.Network] == nil {
 			networks[n.Network] = dns.Names{}
 		}
 		networks[n.Network][n.Host] = append(networks[n.Network][n.Host], n.Addr)
+		if len(n.Also)+len(n.DNS) > 0 {
+			clients[n.Addr] = dns.Client{Also: n.Also, Upstreams: upstreams(n.DNS)}
+		}
 	}
-	r.server.SetTable(dns.NewTable(networks))
+	r.server.SetTable(dns.NewTableFor(networks, clients))
+}
+
+// upstreams are name servers where name servers listen.
+func upstreams(servers []netip.Addr) []netip.AddrPort {
+	var out []netip.AddrPort
+	for _, a := range servers {
+		out = append(out, netip.AddrPortFrom(a, 53))
+	}
+	return out
 }

@@ -68,6 +68,8 @@ func TestResolve(t *testing.T) {
 		{client, "99.1.0.10.in-addr.arpa.", dnsmessage.TypePTR, "no such name"},
 		{client, "2.2.0.10.in-addr.arpa.", dnsmessage.TypePTR, "no such name"},
 		{client, "8.8.8.8.in-addr.arpa.", dnsmessage.TypePTR, "upstream"},
+		{client, "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa.", dnsmessage.TypePTR, "six"},
+		{client, "2.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa.", dnsmessage.TypePTR, "upstream"},
 		{client, "1.0.10.in-addr.arpa.", dnsmessage.TypeSOA, "upstream"},
 		{netip.MustParseAddr("192.0.2.1"), "web.", dnsmessage.TypeA, "refused"},
 		{netip.MustParseAddr("::ffff:10.0.1.9"), "db.", dnsmessage.TypeA, "10.0.1.4"},
@@ -77,6 +79,46 @@ func TestResolve(t *testing.T) {
 		if inWords(got) != c.want {
 			t.Errorf("%s asks %s %s: got %q, want %q", c.client, c.asked, c.kind, inWords(got), c.want)
 		}
+	}
+}
+
+// A client of two networks sees the names of both, its first one's before the other's; its neighbours see one.
+func TestClientOfTwoNetworks(t *testing.T) {
+	a := netip.MustParseAddr
+	second := netip.MustParsePrefix("10.0.2.0/24")
+	table := NewTableFor(map[netip.Prefix]Names{
+		subnet: {"web": {a("10.0.1.2")}},
+		second: {"web": {a("10.0.2.2")}, "db": {a("10.0.2.3")}},
+	}, map[netip.Addr]Client{client: {Also: []netip.Prefix{second}}})
+	ask := func(client netip.Addr, name string, kind dnsmessage.Type) string {
+		return inWords(table.resolve(client, dnsmessage.Question{Name: dnsmessage.MustNewName(name), Type: kind, Class: dnsmessage.ClassINET}))
+	}
+	for _, c := range []struct {
+		client netip.Addr
+		name   string
+		kind   dnsmessage.Type
+		want   string
+	}{
+		{client, "web.", dnsmessage.TypeA, "10.0.1.2"},
+		{client, "db.", dnsmessage.TypeA, "10.0.2.3"},
+		{client, "3.2.0.10.in-addr.arpa.", dnsmessage.TypePTR, "db"},
+		{client.Next(), "db.", dnsmessage.TypeA, "no such name"},
+	} {
+		if got := ask(c.client, c.name, c.kind); got != c.want {
+			t.Errorf("%s asks for %s: %s, want %s", c.client, c.name, got, c.want)
+		}
+	}
+}
+
+// A client's own name servers are asked in the place of the server's.
+func TestClientWithUpstreamsOfItsOwn(t *testing.T) {
+	own := upstream(t, says(netip.MustParseAddr("192.0.2.7")))
+	s, server := start(t, fixed(closedPort(t)))
+	here := netip.MustParseAddr("127.0.0.1")
+	s.SetTable(NewTableFor(map[netip.Prefix]Names{netip.PrefixFrom(here, 8): {}}, map[netip.Addr]Client{here: {Upstreams: []netip.AddrPort{own}}}))
+	got, err := resolver(server).LookupHost(t.Context(), "example.org")
+	if err != nil || !slices.Equal(got, []string{"192.0.2.7"}) {
+		t.Errorf("got %v, %v", got, err)
 	}
 }
 

@@ -26,7 +26,7 @@ func (s *Server) serveUDP(ctx context.Context, conn net.PacketConn, running *syn
 		q, reply := s.answer(addrOf(from), buf[:n], 0)
 		if q != nil {
 			q.raw = slices.Clone(q.raw)
-			reply = s.forwardAside(ctx, running, *q, func(reply []byte) { _, _ = conn.WriteTo(reply, from) })
+			reply = s.forwardAside(ctx, running, addrOf(from), *q, func(reply []byte) { _, _ = conn.WriteTo(reply, from) })
 		}
 		if reply != nil {
 			_, _ = conn.WriteTo(reply, from) // a client that is gone is no concern
@@ -35,7 +35,7 @@ func (s *Server) serveUDP(ctx context.Context, conn net.PacketConn, running *syn
 }
 
 // forwardAside asks upstream and sends the answer when it comes; with no place left it returns what to say at once.
-func (s *Server) forwardAside(ctx context.Context, running *sync.WaitGroup, q query, send func([]byte)) []byte {
+func (s *Server) forwardAside(ctx context.Context, running *sync.WaitGroup, client netip.Addr, q query, send func([]byte)) []byte {
 	select {
 	case s.forwards <- struct{}{}:
 	default:
@@ -43,7 +43,7 @@ func (s *Server) forwardAside(ctx context.Context, running *sync.WaitGroup, q qu
 	}
 	running.Go(func() {
 		defer func() { <-s.forwards }()
-		reply := s.forward(ctx, q, "udp")
+		reply := s.forward(ctx, client, q, "udp")
 		if len(reply) > q.limit {
 			reply = q.truncated()
 		}
@@ -88,7 +88,7 @@ func (s *Server) serveConn(ctx context.Context, conn net.Conn) {
 		}
 		q, reply := s.answer(addrOf(conn.RemoteAddr()), raw, tcpLimit)
 		if q != nil {
-			reply = s.forward(ctx, *q, "tcp")
+			reply = s.forward(ctx, addrOf(conn.RemoteAddr()), *q, "tcp")
 		}
 		if reply == nil || writeFramed(conn, reply) != nil {
 			return
@@ -114,8 +114,12 @@ func (s *Server) answer(client netip.Addr, raw []byte, limit int) (*query, []byt
 }
 
 // forward asks upstream. When nobody there answers, the client hears so, rather than nothing.
-func (s *Server) forward(ctx context.Context, q query, network string) []byte {
-	reply, err := ask(ctx, q, s.others(), network)
+func (s *Server) forward(ctx context.Context, client netip.Addr, q query, network string) []byte {
+	upstreams := s.table.Load().clients[client].Upstreams
+	if len(upstreams) == 0 {
+		upstreams = s.others()
+	}
+	reply, err := ask(ctx, q, upstreams, network)
 	if err != nil {
 		s.log.Debug("forward question", "name", q.question.Name.String(), "error", err)
 		return q.say(dnsmessage.RCodeServerFailure)

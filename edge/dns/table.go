@@ -22,6 +22,13 @@ type Names map[string][]netip.Addr
 type Table struct {
 	networks map[netip.Prefix]network
 	lengths  []int // of the prefixes: a client's network is found with one look a length
+	clients  map[netip.Addr]Client
+}
+
+// Client is what sets one container apart from the others of its network.
+type Client struct {
+	Also      []netip.Prefix   // further networks that it is on, whose names it may ask for as well
+	Upstreams []netip.AddrPort // asked in the place of the server's own
 }
 
 type network struct {
@@ -44,6 +51,13 @@ func NewTable(networks map[netip.Prefix]Names) *Table {
 	return t
 }
 
+// NewTableFor is NewTable with clients, by their addresses, that differ from their neighbours.
+func NewTableFor(networks map[netip.Prefix]Names, clients map[netip.Addr]Client) *Table {
+	t := NewTable(networks)
+	t.clients = clients
+	return t
+}
+
 func newNetwork(names Names) network {
 	n := network{map[string][]netip.Addr{}, map[netip.Addr][]string{}}
 	for name, addrs := range names {
@@ -57,6 +71,21 @@ func newNetwork(names Names) network {
 		slices.Sort(all)
 	}
 	return n
+}
+
+// visible are the networks whose names a client may ask for; none when it is no container.
+func (t *Table) visible(client netip.Addr) []network {
+	first, ok := t.networkOf(client)
+	if !ok {
+		return nil
+	}
+	all := []network{first}
+	for _, subnet := range t.clients[client].Also {
+		if n, ok := t.networks[subnet.Masked()]; ok {
+			all = append(all, n)
+		}
+	}
+	return all
 }
 
 // networkOf finds the network that an address is of.
@@ -82,16 +111,18 @@ type answer struct {
 // resolve answers a client's question. An answer without rcode, addrs or names is "the name exists, but has no such
 // record": a client that asks for IPv6 and IPv4 at once then takes IPv4, where "no such name" would end its search.
 func (t *Table) resolve(client netip.Addr, q dnsmessage.Question) answer {
-	n, ok := t.networkOf(client.Unmap())
-	if !ok {
+	networks := t.visible(client.Unmap())
+	if len(networks) == 0 {
 		return answer{rcode: dnsmessage.RCodeRefused} // not a container: an open resolver serves attackers
 	}
 	name := canonical(q.Name.String())
-	if addrs, ok := n.addrs[name]; ok {
-		return answer{addrs: ofType(addrs, q.Type)}
+	for _, n := range networks {
+		if addrs, ok := n.addrs[name]; ok {
+			return answer{addrs: ofType(addrs, q.Type)}
+		}
 	}
 	if a, ok := reverseAddr(name); ok {
-		return t.resolveReverse(n, a, q.Type)
+		return t.resolveReverse(networks, a, q.Type)
 	}
 	if name != "" && !strings.Contains(name, ".") {
 		return answer{rcode: dnsmessage.RCodeNameError} // names of one word are containers: upstream need not hear of them
@@ -99,13 +130,15 @@ func (t *Table) resolve(client netip.Addr, q dnsmessage.Question) answer {
 	return answer{forward: true}
 }
 
-// resolveReverse names an address of the client's own network. Those of other networks are not told to anybody.
-func (t *Table) resolveReverse(n network, a netip.Addr, asked dnsmessage.Type) answer {
-	if names, ok := n.names[a]; ok {
-		if asked != dnsmessage.TypePTR && asked != dnsmessage.TypeALL {
-			return answer{}
+// resolveReverse names an address of the client's own networks. Those of other networks are not told to anybody.
+func (t *Table) resolveReverse(networks []network, a netip.Addr, asked dnsmessage.Type) answer {
+	for _, n := range networks {
+		if names, ok := n.names[a]; ok {
+			if asked != dnsmessage.TypePTR && asked != dnsmessage.TypeALL {
+				return answer{}
+			}
+			return answer{names: names}
 		}
-		return answer{names: names}
 	}
 	if _, ours := t.networkOf(a); ours {
 		return answer{rcode: dnsmessage.RCodeNameError}
@@ -142,8 +175,11 @@ func canonical(name string) string {
 	return string(b)
 }
 
-// reverseAddr reads "2.0.0.10.in-addr.arpa", the name that an address's names are asked by.
+// reverseAddr reads "2.0.0.10.in-addr.arpa", the name that an address's names are asked by, or one below ip6.arpa.
 func reverseAddr(name string) (netip.Addr, bool) {
+	if rest, ok := strings.CutSuffix(name, ".ip6.arpa"); ok {
+		return reverseAddr6(strings.Split(rest, "."))
+	}
 	rest, ok := strings.CutSuffix(name, ".in-addr.arpa")
 	if !ok {
 		return netip.Addr{}, false
@@ -161,4 +197,20 @@ func reverseAddr(name string) (netip.Addr, bool) {
 		b[3-i] = byte(n)
 	}
 	return netip.AddrFrom4(b), true
+}
+
+// reverseAddr6 reads the 32 hexadecimal digits of an IPv6 address, the last first.
+func reverseAddr6(labels []string) (netip.Addr, bool) {
+	var b [16]byte
+	if len(labels) != 2*len(b) {
+		return netip.Addr{}, false
+	}
+	for i, l := range labels {
+		n, err := strconv.ParseUint(l, 16, 4)
+		if err != nil || len(l) != 1 {
+			return netip.Addr{}, false
+		}
+		b[15-i/2] |= byte(n) << (4 * (i % 2))
+	}
+	return netip.AddrFrom16(b), true
 }

@@ -337,3 +337,6 @@ func (d *Daemon) removeTables() error {
 	}
 	return conn.Flush()
 }
+
+// Bridge is the interface of the daemon's first network.
+func (d *Daemon) Bridge() string { return "nr" + d.tag() + "-0" }
