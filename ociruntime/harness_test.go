@@ -171,8 +171,13 @@ func (l *lab) clear() {
 		if err := l.runtime.Delete(l.ctx, s.ID, true); err != nil {
 			l.Error(err)
 		}
+		reap() // before the next: the first process of a pid namespace ends when all others in it are reaped
 	}
-	for { // of those that have ended, this process is the parent
+}
+
+// reap takes leave of processes that have ended: this one is their parent.
+func reap() {
+	for {
 		if pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil); pid <= 0 || err != nil {
 			return
 		}

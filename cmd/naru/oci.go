@@ -101,8 +101,10 @@ func (c *cli) ociRuntime(f *ociFlags) (*ociruntime.Runtime, error) {
 		return nil, err
 	}
 	warn := func(err error) {
-		f.write("warning", err)
-		c.note("naru: warning: %s", err)
+		if f.log == "" {
+			c.note("naru: warning: %s", err)
+		}
+		f.write("warning", err) // standard error may be the container's own
 	}
 	return &ociruntime.Runtime{Root: root, Init: keeper.Executable, Warn: warn}, nil
 }
