@@ -3,11 +3,11 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -30,11 +30,18 @@ func lockFolder(dir, file string, mode os.FileMode) (*os.File, error) {
 	return f, nil
 }
 
+// lockPatience bounds the wait for a lock whose daemon is dead: a process that it was just forking when it was killed has
+// its descriptors for a moment more.
+const lockPatience = 5 * time.Second
+
 func lockFile(f *os.File, dir string) error {
 	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	for began := time.Now(); errors.Is(err, unix.EWOULDBLOCK) && !lives(holderOf(f)) && time.Since(began) < lockPatience; {
+		time.Sleep(5 * time.Millisecond)
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	}
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		b, _ := io.ReadAll(f) // without a pid the message is less help, but still true
-		return naru.Errorf(naru.Conflict, "another naru daemon (pid %s) uses %s: stop it, or give this one other folders with --data and --run", strings.TrimSpace(string(b)), dir)
+		return naru.Errorf(naru.Conflict, "another naru daemon (pid %d) uses %s: stop it, or give this one other folders with --data and --run", holderOf(f), dir)
 	}
 	if err != nil {
 		return fmt.Errorf("lock %s: %w", dir, err)
@@ -47,3 +54,16 @@ func lockFile(f *os.File, dir string) error {
 	}
 	return nil
 }
+
+// holderOf reads the pid that a lock file holds; zero when it does not hold one.
+func holderOf(f *os.File) int {
+	b := make([]byte, 16)
+	n, _ := f.ReadAt(b, 0) // at the end of the file, which is short
+	pid, err := strconv.Atoi(strings.TrimSpace(string(b[:n])))
+	if err != nil {
+		return 0
+	}
+	return pid
+}
+
+func lives(pid int) bool { return pid > 0 && unix.Kill(pid, 0) == nil }
