@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"text/tabwriter"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/spf13/cobra"
@@ -18,8 +19,8 @@ import (
 // exitExec is what runc's exec exits with when there is no process.
 const exitExec = 255
 
-// ociExecFlags are those of oci exec.
-type ociExecFlags struct {
+// execFlags are those of oci exec.
+type execFlags struct {
 	ociruntime.ExecOptions
 	preserve   int
 	file       string
@@ -31,11 +32,11 @@ type ociExecFlags struct {
 	refused    map[string]*string
 }
 
-func (c *cli) ociExec(f *ociFlags) *cobra.Command {
+func (c *face) execCommand(f *globals) *cobra.Command {
 	cmd := &cobra.Command{Use: "exec [FLAGS] ID [COMMAND...]", Short: "Run one more process in a container", Args: between(1, -1)}
-	e := &ociExecFlags{}
+	e := &execFlags{}
 	e.register(cmd)
-	cmd.RunE = c.oci(f, exitExec, func(ctx context.Context, r *ociruntime.Runtime, args []string) (status int, err error) {
+	cmd.RunE = c.run(f, exitExec, func(ctx context.Context, r *ociruntime.Runtime, args []string) (status int, err error) {
 		for name, value := range e.refused {
 			if *value != "" {
 				return 0, naru.Errorf(naru.Unimplemented, "--%s is not supported", name)
@@ -43,7 +44,7 @@ func (c *cli) ociExec(f *ociFlags) *cobra.Command {
 		}
 		o := e.ExecOptions
 		o.ID = args[0]
-		if o.Stdio, err = ociStdio(e.preserve); err != nil {
+		if o.Stdio, err = stdio(e.preserve); err != nil {
 			return 0, err
 		}
 		o.Process = func(own *specs.Process) (*specs.Process, error) { return e.process(own, args[1:], cmd) }
@@ -52,7 +53,7 @@ func (c *cli) ociExec(f *ociFlags) *cobra.Command {
 	return cmd
 }
 
-func (e *ociExecFlags) register(cmd *cobra.Command) {
+func (e *execFlags) register(cmd *cobra.Command) {
 	fs := cmd.Flags()
 	fs.SetInterspersed(false) // flags after ID belong to the command
 	fs.StringVarP(&e.file, "process", "p", "", "`FILE` with the process as JSON; the other flags then count only where it is silent")
@@ -75,7 +76,7 @@ func (e *ociExecFlags) register(cmd *cobra.Command) {
 }
 
 // process makes the process of a file, or of the container's own and the flags.
-func (e *ociExecFlags) process(own *specs.Process, args []string, cmd *cobra.Command) (*specs.Process, error) {
+func (e *execFlags) process(own *specs.Process, args []string, cmd *cobra.Command) (*specs.Process, error) {
 	if e.file != "" {
 		b, err := os.ReadFile(e.file)
 		if err != nil {
@@ -99,7 +100,7 @@ func (e *ociExecFlags) process(own *specs.Process, args []string, cmd *cobra.Com
 	return own, e.identity(&own.User)
 }
 
-func (e *ociExecFlags) identity(u *specs.User) error {
+func (e *execFlags) identity(u *specs.User) error {
 	number := func(s string, into *uint32) error {
 		n, err := strconv.ParseUint(s, 10, 32)
 		if err != nil {
@@ -144,26 +145,27 @@ func addCaps(has *specs.LinuxCapabilities, more []string) *specs.LinuxCapabiliti
 	return &all
 }
 
-func (c *cli) ociPs(f *ociFlags) *cobra.Command {
+func (c *face) psCommand(f *globals) *cobra.Command {
 	cmd := &cobra.Command{Use: "ps [FLAGS] ID", Short: "Show the processes of a container, by their ids on the host", Args: between(1, 1)}
 	format := cmd.Flags().StringP("format", "f", "table", "table or json")
-	cmd.RunE = c.ociSimply(f, func(_ context.Context, r *ociruntime.Runtime, args []string) error {
+	cmd.RunE = c.simply(f, func(_ context.Context, r *ociruntime.Runtime, args []string) error {
 		pids, err := r.Processes(args[0])
 		if err != nil {
 			return err
 		}
 		if *format == "json" {
-			return json.NewEncoder(c.out).Encode(pids)
+			return json.NewEncoder(c.Out).Encode(pids)
 		}
-		t := table{header: []string{"PID", "CMD"}}
+		t := tabwriter.NewWriter(c.Out, 0, 0, 3, ' ', 0)
+		_, _ = fmt.Fprintln(t, "PID\tCMD") // errors are Flush's
 		for _, pid := range pids {
 			line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 			if err != nil {
 				continue // it has ended
 			}
-			t.row(text(strconv.Itoa(pid)), text(strings.TrimSpace(strings.ReplaceAll(string(line), "\x00", " "))))
+			_, _ = fmt.Fprintf(t, "%d\t%s\n", pid, strings.TrimSpace(strings.ReplaceAll(string(line), "\x00", " ")))
 		}
-		return t.write(c.out, c.colour(c.out))
+		return t.Flush()
 	})
 	return cmd
 }

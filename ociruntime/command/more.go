@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"syscall"
+	"text/tabwriter"
 	"time"
 
 	"github.com/docker/go-units"
@@ -22,19 +23,20 @@ import (
 	"naru/ociruntime"
 )
 
-func (c *cli) ociList(f *ociFlags) *cobra.Command {
+func (c *face) listCommand(f *globals) *cobra.Command {
 	cmd := &cobra.Command{Use: "list [FLAGS]", Short: "Show the containers of the root", Args: between(0, 0)}
 	format := cmd.Flags().StringP("format", "f", "table", "table or json")
 	quiet := cmd.Flags().BoolP("quiet", "q", false, "only their ids")
-	cmd.RunE = c.ociSimply(f, func(_ context.Context, r *ociruntime.Runtime, _ []string) error {
+	cmd.RunE = c.simply(f, func(_ context.Context, r *ociruntime.Runtime, _ []string) error {
 		all, err := r.List()
 		if err != nil {
 			return err
 		}
 		if *format == "json" {
-			return json.NewEncoder(c.out).Encode(all)
+			return json.NewEncoder(c.Out).Encode(all)
 		}
-		t := table{header: []string{"ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"}}
+		t := tabwriter.NewWriter(c.Out, 0, 0, 3, ' ', 0)
+		_, _ = fmt.Fprintln(t, "ID\tPID\tSTATUS\tBUNDLE\tCREATED\tOWNER") // errors are Flush's
 		for _, s := range all {
 			if *quiet {
 				if err := c.printf("%s\n", s.ID); err != nil {
@@ -42,12 +44,12 @@ func (c *cli) ociList(f *ociFlags) *cobra.Command {
 				}
 				continue
 			}
-			t.row(text(s.ID), text(strconv.Itoa(s.PID)), text(string(s.Status)), text(s.Bundle), text(s.Created.Format(time.RFC3339Nano)), text(s.Owner))
+			_, _ = fmt.Fprintf(t, "%s\t%d\t%s\t%s\t%s\t%s\n", s.ID, s.PID, s.Status, s.Bundle, s.Created.Format(time.RFC3339Nano), s.Owner)
 		}
 		if *quiet {
 			return nil
 		}
-		return t.write(c.out, c.colour(c.out))
+		return t.Flush()
 	})
 	return cmd
 }
@@ -77,14 +79,14 @@ func limitFlags() []limitFlag {
 	}
 }
 
-func (c *cli) ociUpdate(f *ociFlags) *cobra.Command {
+func (c *face) updateCommand(f *globals) *cobra.Command {
 	cmd := &cobra.Command{Use: "update [FLAGS] ID", Short: "Change the limits of a container", Args: between(1, 1)}
 	file := cmd.Flags().StringP("resources", "r", "", "`FILE` with linux.resources as JSON, - for standard input; the other flags then do not count")
 	values := map[string]*string{}
 	for _, l := range limitFlags() {
 		values[l.name] = cmd.Flags().String(l.name, "", l.help)
 	}
-	cmd.RunE = c.ociSimply(f, func(_ context.Context, r *ociruntime.Runtime, args []string) error {
+	cmd.RunE = c.simply(f, func(_ context.Context, r *ociruntime.Runtime, args []string) error {
 		res, err := c.readResources(*file)
 		if err == nil && *file == "" {
 			err = setLimits(res, values)
@@ -97,9 +99,9 @@ func (c *cli) ociUpdate(f *ociFlags) *cobra.Command {
 	return cmd
 }
 
-func (c *cli) readResources(file string) (*specs.LinuxResources, error) {
+func (c *face) readResources(file string) (*specs.LinuxResources, error) {
 	res := &specs.LinuxResources{}
-	in := c.in
+	in := c.In
 	switch file {
 	case "":
 		return res, nil
@@ -138,11 +140,11 @@ func setLimits(res *specs.LinuxResources, values map[string]*string) error {
 	return nil
 }
 
-func (c *cli) ociEvents(f *ociFlags) *cobra.Command {
+func (c *face) eventsCommand(f *globals) *cobra.Command {
 	cmd := &cobra.Command{Use: "events [FLAGS] ID", Short: "Show what a container uses, as lines of JSON, until it ends", Args: between(1, 1)}
 	interval := cmd.Flags().Duration("interval", 5*time.Second, "time between two lines")
 	once := cmd.Flags().Bool("stats", false, "one line, and end")
-	cmd.RunE = c.ociSimply(f, func(ctx context.Context, r *ociruntime.Runtime, args []string) error {
+	cmd.RunE = c.simply(f, func(ctx context.Context, r *ociruntime.Runtime, args []string) error {
 		ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 		defer stop()
 		if *interval <= 0 {
@@ -154,7 +156,7 @@ func (c *cli) ociEvents(f *ociFlags) *cobra.Command {
 				return nil // it has ended
 			}
 			if err == nil {
-				err = json.NewEncoder(c.out).Encode(event)
+				err = json.NewEncoder(c.Out).Encode(event)
 			}
 			if err != nil || *once {
 				return err
@@ -169,10 +171,10 @@ func (c *cli) ociEvents(f *ociFlags) *cobra.Command {
 	return cmd
 }
 
-func (c *cli) ociSpec(f *ociFlags) *cobra.Command {
+func (c *face) specCommand(f *globals) *cobra.Command {
 	cmd := &cobra.Command{Use: "spec [FLAGS]", Short: "Write a bundle's config.json to begin with", Args: between(0, 0)}
 	bundle := cmd.Flags().StringP("bundle", "b", ".", "the bundle's folder")
-	cmd.RunE = c.ociSimply(f, func(context.Context, *ociruntime.Runtime, []string) error {
+	cmd.RunE = c.simply(f, func(context.Context, *ociruntime.Runtime, []string) error {
 		s, err := ociruntime.ExampleSpec()
 		if err != nil {
 			return err
@@ -194,7 +196,7 @@ func (c *cli) ociSpec(f *ociFlags) *cobra.Command {
 	return cmd
 }
 
-func (c *cli) ociFeatures(f *ociFlags) *cobra.Command {
+func (c *face) featuresCommand(f *globals) *cobra.Command {
 	return &cobra.Command{Use: "features", Short: "Show what of the runtime-spec is there, as JSON", Args: between(0, 0),
-		RunE: c.ociSimply(f, func(context.Context, *ociruntime.Runtime, []string) error { return c.printJSON(ociruntime.Features()) })}
+		RunE: c.simply(f, func(context.Context, *ociruntime.Runtime, []string) error { return c.printJSON(ociruntime.Features()) })}
 }
