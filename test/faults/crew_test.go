@@ -78,7 +78,7 @@ func (w *worker) work() {
 // act does one thing with a box chosen at random, or makes one.
 func (w *worker) act() {
 	if len(w.boxes) < 2 || len(w.boxes) < 4 && w.random.IntN(4) == 0 {
-		w.run()
+		[]func(){w.run, w.run, w.run, w.oneShot}[w.random.IntN(4)]()
 		return
 	}
 	b := w.boxes[w.random.IntN(len(w.boxes))]
@@ -111,6 +111,26 @@ func (w *worker) run() {
 	}
 	if err := soon(w.ctx, 20*time.Second, func() error { return b.answers(w.ctx) }); err != nil && w.ctx.Err() == nil {
 		w.wrong("%s was started and does not answer: %v", b.name, err)
+	}
+}
+
+// oneShot runs a box in the foreground that is removed at its end, with or without the daemon that was asked.
+func (w *worker) oneShot() {
+	w.made++
+	b := &box{name: fmt.Sprintf("w%d-%d", w.number, w.made), want: unsureRun, lines: 1, code: 7, alone: true}
+	w.boxes = append(w.boxes, b)
+	run := w.d.Command(w.ctx, "container", "run", "--rm", "--name", b.name, busybox, "sh", "-c", "echo line 1; exit 7")
+	out, err := run.Output()
+	if err == nil || run.ProcessState.ExitCode() != b.code {
+		return // killed: its fate is settled after the next start
+	}
+	w.acts["run --rm"]++
+	if string(out) != "line 1\n" {
+		w.wrong("%s printed %q", b.name, out)
+	}
+	w.awaitRemoval(b)
+	if b.want != gone {
+		b.want = runs
 	}
 }
 
@@ -176,9 +196,14 @@ func (w *worker) finish(b *box) {
 // awaitRemoval looks whether a box that is removed at its end is gone.
 func (w *worker) awaitRemoval(b *box) {
 	_, err := w.api.Container(w.ctx, b.name)
-	if refusal, ok := testkit.Refused(err); ok && refusal.Code == "not_found" {
+	if isGone(err) {
 		w.drop(b)
 	}
+}
+
+func isGone(err error) bool {
+	refusal, ok := testkit.Refused(err)
+	return ok && refusal.Code == "not_found"
 }
 
 // checkEnd asks whether the exit status of a box that has ended is known.

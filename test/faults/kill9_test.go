@@ -23,18 +23,7 @@ func TestKill9AtRandomInstants(t *testing.T) {
 	random := rand.New(rand.NewPCG(*seed, 1000))
 	for n := range *kills {
 		instant(random, 700*time.Millisecond)
-		d.Kill9()
-		c.gate.Lock()
-		c.survives(n)
-		if random.IntN(4) == 0 { // once more, while it takes over what runs
-			d.Launch()
-			instant(random, 200*time.Millisecond)
-			d.Kill9()
-		}
-		d.Start()
-		c.settle(n)
-		c.gate.Unlock()
-		if t.Failed() {
+		if c.killOnce(n, random); t.Failed() {
 			return
 		}
 	}
@@ -42,6 +31,21 @@ func TestKill9AtRandomInstants(t *testing.T) {
 	c.account()
 	c.clear()
 	d.Settles(before)
+}
+
+// killOnce kills the daemon, looks what is left without one, and starts the next, which has to know all.
+func (c *crew) killOnce(n int, random *rand.Rand) {
+	c.d.Kill9()
+	c.gate.Lock()
+	defer c.gate.Unlock()
+	c.survives(n)
+	if random.IntN(4) == 0 { // once more, while it takes over what runs
+		c.d.Launch()
+		instant(random, 200*time.Millisecond)
+		c.d.Kill9()
+	}
+	c.d.Start()
+	c.settle(n)
 }
 
 // instant lets the daemon work for some random time below limit: this is not a wait for anything.
@@ -161,7 +165,19 @@ func (w *worker) settleRun(b *box, ct testkit.Container, found bool) error {
 	if found && ct.State == "exited" && ct.Error == "" && ct.ExitCode != b.code {
 		return fmt.Errorf("it ended with status %d instead of %d", ct.ExitCode, b.code)
 	}
+	if found && b.alone && ct.State == "exited" {
+		return soon(w.ctx, 20*time.Second, func() error { return w.isRemoved(b) })
+	}
 	return w.removeIf(b, found)
+}
+
+// isRemoved returns nil when a box that is to be removed at its end has been.
+func (w *worker) isRemoved(b *box) error {
+	_, err := w.api.Container(w.ctx, b.name)
+	if isGone(err) {
+		return nil
+	}
+	return fmt.Errorf("it has ended and is not removed (%w)", err)
 }
 
 // settleStop stops it again: it ends as if it had been stopped once.
