@@ -9,7 +9,7 @@ RACED    = $(shell go list -f '{{.ImportPath}} {{join .Deps " "}}' ./... | grep 
 
 export CGO_ENABLED = 0
 
-.PHONY: help build keeper install deps lint test test-race test-vm bench demo clean
+.PHONY: help build keeper install deps lint test test-race test-vm test-long bench demo clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 18
@@ -45,6 +45,10 @@ test-race: keeper ## the same under the race detector, without what links BuildK
 
 test-vm: build ## the engine and a smoke test on another kernel, with cgroup v2 (needs qemu)
 	NARU_VM=$${NARU_VM:-1} NARU_BIN=$(CURDIR)/bin/naru go test -json -count 1 -timeout 20m ./test/vm | $(REPORT)
+
+test-long: build ## what test/faults and the power cut do, for an hour instead of a minute (root, qemu)
+	NARU_BIN=$(CURDIR)/bin/naru go test -json -count 1 -timeout 90m ./test/faults -kills 200 -cycles 20000 | $(REPORT)
+	NARU_VM=powercut NARU_BIN=$(CURDIR)/bin/naru go test -json -count 1 -timeout 90m ./test/vm -run PowerCut -cuts 30 | $(REPORT)
 
 bench: build ## naru against its peers, side by side on this machine (root)
 	go run ./bench/start -naru bin/naru
