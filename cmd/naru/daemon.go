@@ -26,12 +26,15 @@ import (
 func serve(ctx context.Context, f serverFlags, log *slog.Logger) (err error) {
 	var undo cleanup.Stack
 	defer undo.Run()
-	for dir, file := range map[string]string{f.data: "naru.lock", f.run: "naru.pid"} {
-		lock, err := lockFolder(dir, file, 0o755)
+	for _, folder := range []struct {
+		dir, file string
+		mode      os.FileMode
+	}{{f.data, "naru.lock", 0o700}, {f.run, "naru.pid", 0o755}} {
+		lock, err := lockFolder(folder.dir, folder.file, folder.mode)
 		if err != nil {
 			return err
 		}
-		undo.Add(func() { closing(log, "give up the lock of "+dir, lock.Close) })
+		undo.Add(func() { closing(log, "give up the lock of "+folder.dir, lock.Close) })
 	}
 	d, err := open(ctx, f, log, &undo)
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 // lockFolder makes the folder and takes it for this process alone until the program ends, however it ends. The lock
 // file holds the pid, for people and scripts.
 func lockFolder(dir, file string, mode os.FileMode) (*os.File, error) {
-	if err := os.MkdirAll(dir, mode); err != nil {
+	if err := makeFolder(dir, mode); err != nil {
 		return nil, fmt.Errorf("make folder: %w", err)
 	}
 	f, err := os.OpenFile(filepath.Join(dir, file), os.O_RDWR|os.O_CREATE, 0o644)
@@ -67,3 +67,17 @@ func holderOf(f *os.File) int {
 }
 
 func lives(pid int) bool { return pid > 0 && unix.Kill(pid, 0) == nil }
+
+// makeFolder makes the folder, and takes from one that is there already what mode does not give. Nobody but root may
+// pass through the data folder: containers leave setuid files below it, with the ids of their image, and what is in the
+// database is not for everybody.
+func makeFolder(dir string, mode os.FileMode) error {
+	if err := os.MkdirAll(dir, mode); err != nil {
+		return err
+	}
+	st, err := os.Stat(dir)
+	if err != nil || st.Mode().Perm()&^mode == 0 {
+		return err
+	}
+	return os.Chmod(dir, st.Mode().Perm()&mode)
+}
