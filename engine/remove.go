@@ -15,17 +15,29 @@ func (e *Engine) Remove(ctx context.Context, idOrName string, force bool) error 
 	if err != nil {
 		return err
 	}
-	if c := e.snapshot(en); c.State == Running || c.State == Restarting {
-		if !force {
-			return naru.Errorf(naru.FailedPrecondition, "container %s is %s: stop it first, or remove it with --force", c.Name, c.State)
+	for {
+		if c := e.snapshot(en); c.State == Running || c.State == Restarting {
+			if !force {
+				return naru.Errorf(naru.FailedPrecondition, "container %s is %s: stop it first, or remove it with --force", c.Name, c.State)
+			}
+			if err := e.killNow(ctx, en); err != nil {
+				return err
+			}
 		}
-		if err := e.killNow(ctx, en); err != nil {
+		if done, err := e.removeEnded(ctx, en); done {
 			return err
 		}
 	}
+}
+
+// removeEnded removes a container unless it runs, as one does whose start was under way when its removal was asked for.
+func (e *Engine) removeEnded(ctx context.Context, en *entry) (done bool, err error) {
 	en.op.Lock()
 	defer en.op.Unlock()
-	return e.remove(ctx, en)
+	if c := e.snapshot(en); c.State == Running && !e.isGone(en) {
+		return false, nil
+	}
+	return true, e.remove(ctx, en)
 }
 
 // killNow kills the container's process and returns when its end is written down.
