@@ -14,14 +14,16 @@ export CGO_ENABLED = 0
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 18
 
-build: keeper ## bin/naru, one static binary
+build: keeper ## bin/naru, one static binary; and bin/naru-oci, its OCI runtime alone
 	go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/naru ./cmd/naru
+	go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/naru-oci ./cmd/naru-oci
 
 keeper: # the tiny static binary that bin/naru carries inside: it holds containers and is their init
 	go build -trimpath -ldflags "-s -w" -o $(KEEPER) ./cmd/naru-keeper
 
-install: build ## put naru into PREFIX/bin
+install: build ## put naru and naru-oci into PREFIX/bin
 	install -D -m 755 bin/naru $(DESTDIR)$(PREFIX)/bin/naru
+	install -D -m 755 bin/naru-oci $(DESTDIR)$(PREFIX)/bin/naru-oci
 
 deps: ## what the tests and benchmarks need, from Debian (root)
 	test/deps.sh
