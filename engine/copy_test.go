@@ -147,7 +147,9 @@ func TestANewVolumeBeginsWithWhatTheImageHas(t *testing.T) {
 func TestAVolumeIsExportedAndImported(t *testing.T) {
 	r := newRig(t)
 	at := func(name, sub string) func(s *engine.ContainerSpec) {
-		return func(s *engine.ContainerSpec) { s.Mounts = []engine.Mount{{Volume: name, Subpath: sub, Target: "/data"}} }
+		return func(s *engine.ContainerSpec) {
+			s.Mounts = []engine.Mount{{Volume: name, Subpath: sub, Target: "/data"}}
+		}
 	}
 	r.wait(r.start("mkdir /data/sub; echo kept > /data/sub/file; chown 7:8 /data/sub/file; ln -s /etc /data/out", at("one", "")).ID)
 	var backup bytes.Buffer

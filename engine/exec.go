@@ -16,6 +16,9 @@ import (
 	"naru/engine/sandbox/fork"
 )
 
+// execMark stands between a container's id and a number in the id of an exec's process.
+const execMark = ".exec-"
+
 // ExecSpec is a further process for a running container. Empty fields are taken from the container.
 type ExecSpec struct {
 	Command    []string
@@ -41,7 +44,7 @@ func (e *Engine) Exec(ctx context.Context, idOrName string, x ExecSpec, s Stream
 		return 0, err
 	}
 	defer plumbing.close()
-	id := fmt.Sprintf("%s.exec-%d", c.ID, e.execs.Add(1))
+	id := fmt.Sprintf("%s%s%d", c.ID, execMark, e.execs.Add(1))
 	box, err := sandbox.Exec(ctx, sandbox.ExecConfig{
 		ID: id, PID: c.PID, PidFD: e.pidfd(en), Process: spec.Process, Seccomp: spec.Linux.Seccomp,
 		CgroupPath: e.cgroup(c.ID), UIDMap: spec.Linux.UIDMappings, GIDMap: spec.Linux.GIDMappings,

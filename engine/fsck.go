@@ -6,13 +6,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"naru/engine/sandbox"
 )
 
 // Finding is something of this engine's that belongs to no container.
 type Finding struct {
-	Kind string `json:"kind"` // "snapshot", "folder", "cgroup" or "network"
+	Kind string `json:"kind"` // "snapshot", "folder", "cgroup", "network", "process" or "descriptor"
 	Name string `json:"name"`
 }
 
@@ -30,6 +31,8 @@ func (e *Engine) Fsck(ctx context.Context, repair bool) ([]Finding, error) {
 		{"folder", e.folders, known, func(_ context.Context, id string) error { return os.RemoveAll(e.containerDir(id)) }},
 		{"cgroup", e.cgroups, running, func(ctx context.Context, id string) error { return sandbox.RemoveCgroup(ctx, e.cgroup(id)) }},
 		{"network", e.endpoints, running, e.net.Detach},
+		{"process", e.strangeChildren, nil, e.forgetChild},
+		{"descriptor", e.strangeDescriptors, nil, e.cfg.Keeper.Release},
 	}
 	var found []Finding
 	var errs []error
@@ -88,3 +91,37 @@ func (e *Engine) cgroups(context.Context) ([]string, error) {
 }
 
 func (e *Engine) endpoints(ctx context.Context) ([]string, error) { return e.net.Endpoints(ctx) }
+
+// strangeChildren are processes that the keeper has and that belong to no container that runs, no exec in one and no step.
+func (e *Engine) strangeChildren(ctx context.Context) ([]string, error) {
+	children, err := e.cfg.Keeper.Children(ctx) // before the containers: what starts in between is in both
+	if err != nil {
+		return nil, err
+	}
+	_, running := e.ids()
+	var strange []string
+	for _, child := range children {
+		owner, _, _ := strings.Cut(child.ID, execMark)
+		if !running[owner] && !running[child.ID] {
+			strange = append(strange, child.ID)
+		}
+	}
+	return strange, nil
+}
+
+// strangeDescriptors are terminals and inputs that the keeper holds for containers that do not run.
+func (e *Engine) strangeDescriptors(ctx context.Context) ([]string, error) {
+	names, err := e.cfg.Keeper.AllKept(ctx)
+	if err != nil {
+		return nil, err
+	}
+	_, running := e.ids()
+	var strange []string
+	for _, name := range names {
+		kind, id, _ := strings.Cut(name, " ")
+		if (kind == "tty" || kind == "stdin") && !running[id] {
+			strange = append(strange, name)
+		}
+	}
+	return strange, nil
+}

@@ -60,6 +60,23 @@ func (s *Server) routes() http.Handler {
 		"POST /v1/networks/{name}/connect":    s.connectNetwork,
 		"POST /v1/networks/{name}/disconnect": s.disconnectNetwork,
 
+		"GET /v1/containers/{id}/stat":  s.statFile,
+		"GET /v1/containers/{id}/files": s.copyOut,
+		"PUT /v1/containers/{id}/files": s.copyIn,
+
+		"GET /v1/volumes":              s.listVolumes,
+		"POST /v1/volumes":             s.createVolume,
+		"POST /v1/volumes/prune":       s.pruneVolumes,
+		"GET /v1/volumes/{name}":       s.getVolume,
+		"DELETE /v1/volumes/{name}":    s.removeVolume,
+		"GET /v1/volumes/{name}/files": s.exportVolume,
+		"PUT /v1/volumes/{name}/files": s.importVolume,
+
+		"GET /v1/system/events":       s.engineEvents,
+		"POST /v1/system/fsck":        s.fsck,
+		"GET /v1/system/df":           s.diskUsage,
+		"POST /v1/system/prune-cache": s.pruneCache,
+
 		"GET /v1/images":              s.listImages,
 		"POST /v1/images/import":      s.importImage,
 		"GET /v1/images/{name...}":    s.getImage,

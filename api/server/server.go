@@ -27,6 +27,9 @@ type Config struct {
 	Processes  Processes
 	Containers Containers
 	Lifecycle  Lifecycle
+	Files      Files
+	Volumes    Volumes
+	System     System
 	Networks   Networks
 	Images     Images
 	Sessions   Sessions

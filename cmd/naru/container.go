@@ -24,7 +24,7 @@ func (c *cli) containerCommand() *cobra.Command {
 		c.containerWaitCommand(), c.containerRemoveCommand(), c.containerPruneCommand(), c.containerRenameCommand(),
 		c.containerUpdateCommand(), c.containerListCommand(), c.containerInspectCommand(), c.containerPortCommand(),
 		c.containerTopCommand(), c.containerStatsCommand(), c.containerLogsCommand(), c.containerAttachCommand(),
-		c.containerExecCommand())
+		c.containerExecCommand(), c.containerCopyCommand())
 }
 
 // publishedPorts are the container's ports of the host: those that it got at its start, or asks for.

@@ -191,12 +191,7 @@ func (c *cli) containerPruneCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		for _, id := range removed.Containers {
-			if err := c.printf("%s\n", id); err != nil {
-				return err
-			}
-		}
-		return nil
+		return c.printLines(removed.Containers)
 	})
 	return cmd
 }

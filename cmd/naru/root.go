@@ -47,8 +47,8 @@ func (c *cli) root() *cobra.Command {
 		&cobra.Group{ID: groupDaemon, Title: "naru itself:"})
 	add(root, groupApps, c.upCommand(), c.appsCommand(), c.psCommand(), c.logsCommand(), c.execCommand(), c.runCommand(),
 		c.scaleCommand(), c.configCommand(), c.releasesCommand(), c.rollbackCommand(), c.rolloutCommand(), c.downCommand())
-	add(root, groupEngine, c.containerCommand(), c.networkCommand(), c.imageCommand(), c.ociCommand())
-	add(root, groupDaemon, c.serverCommand(), c.versionCommand())
+	add(root, groupEngine, c.containerCommand(), c.networkCommand(), c.imageCommand(), c.volumeCommand(), c.ociCommand())
+	add(root, groupDaemon, c.serverCommand(), c.systemCommand(), c.versionCommand())
 	noun(root)
 	root.SetHelpCommandGroupID(groupDaemon)
 	root.SetCompletionCommandGroupID(groupDaemon)

@@ -121,9 +121,10 @@ func (d *daemon) apiServer(ctx context.Context) *server.Server {
 		Delivery: d.delivery,
 		Apps:     apps, Instances: apps, Logs: containerLogs{d.engine},
 		Processes:  processes{engine: d.engine, machine: d.machine, rollouts: d.rollouts},
-		Containers: containers{d.engine}, Lifecycle: containers{d.engine}, Images: images{d.images}, Sessions: d.builder,
+		Containers: containers{d.engine}, Lifecycle: containers{d.engine}, Files: containers{d.engine}, Images: images{d.images}, Sessions: d.builder,
 		Networks: networks{d.engine},
-		Log:      d.log.With("part", "api"),
+		Volumes:  volumes{d.engine, d.releases}, System: system{d.engine, d.images, d.builder},
+		Log: d.log.With("part", "api"),
 	})
 }
 

@@ -23,6 +23,9 @@ import (
 type Options struct {
 	Base  uint32 // the id on disk that is 0 in the stream: where the range of a user namespace begins
 	Owner *Owner // of every file, whatever its owner in the stream or on disk; nil: its own
+
+	// Unpack calls From, the name of a file or folder at the top of the stream, As instead; "." is all of the stream.
+	From, As string
 }
 
 // Owner is a user and a group.

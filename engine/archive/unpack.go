@@ -43,9 +43,9 @@ type unpacker struct {
 }
 
 func (u *unpacker) make(h *tar.Header) error {
-	name := path.Clean(strings.TrimLeft(h.Name, "/"))
-	if !filepath.IsLocal(name) {
-		return errName(h.Name)
+	name, err := u.options.local(h.Name)
+	if err != nil {
+		return err
 	}
 	h.Name = name
 	if dir := path.Dir(name); dir != "." {
@@ -62,6 +62,24 @@ func (u *unpacker) make(h *tar.Header) error {
 		return err
 	}
 	return u.describe(h)
+}
+
+// local is where in the folder a name of the stream is.
+func (o Options) local(name string) (string, error) {
+	clean := path.Clean(strings.TrimLeft(name, "/"))
+	if !filepath.IsLocal(clean) {
+		return "", errName(name)
+	}
+	if o.As == "" {
+		return clean, nil
+	}
+	if rest, ok := strings.CutPrefix(clean, o.From); ok && (rest == "" || rest[0] == '/') {
+		return path.Join(o.As, rest), nil
+	}
+	if o.From == "." {
+		return path.Join(o.As, clean), nil
+	}
+	return clean, nil
 }
 
 // clear removes what has the name of a file to be made; a folder with something in it stays, and is an error.
@@ -84,9 +102,9 @@ func (u *unpacker) create(h *tar.Header) error {
 	case tar.TypeSymlink:
 		return u.root.Symlink(h.Linkname, h.Name)
 	case tar.TypeLink:
-		to := path.Clean(strings.TrimLeft(h.Linkname, "/"))
-		if !filepath.IsLocal(to) {
-			return errName(h.Linkname)
+		to, err := u.options.local(h.Linkname)
+		if err != nil {
+			return err
 		}
 		return u.root.Link(to, h.Name)
 	case tar.TypeFifo:

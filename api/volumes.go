@@ -1,0 +1,27 @@
+package api
+
+import (
+	"io/fs"
+	"time"
+)
+
+// Volume is a named volume.
+type Volume struct {
+	Name      string    `json:"name"`
+	Path      string    `json:"path"` // on the host
+	CreatedAt time.Time `json:"created_at"`
+	UsedBy    []string  `json:"used_by,omitempty"` // names of containers
+}
+
+// VolumeCreate asks for a volume.
+type VolumeCreate struct {
+	Name string `json:"name"`
+}
+
+// FileInfo is what a path of a container means, after all symlinks.
+type FileInfo struct {
+	Name    string      `json:"name"`
+	Size    int64       `json:"size"`
+	Mode    fs.FileMode `json:"mode"`
+	ModTime time.Time   `json:"mod_time"`
+}

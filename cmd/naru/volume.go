@@ -1,0 +1,203 @@
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"naru/api"
+	"naru/api/client"
+	"naru/naru"
+)
+
+func (c *cli) volumeCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "volume", Short: "Named volumes: data that outlives containers",
+		Example: "  naru volume ls\n  naru volume export data > data.tar",
+	}
+	return noun(cmd, c.volumeListCommand(), c.volumeCreateCommand(), c.volumeInspectCommand(), c.volumeRemoveCommand(),
+		c.volumePruneCommand(), c.volumeExportCommand(), c.volumeImportCommand())
+}
+
+func (c *cli) completeVolumes(cmd *cobra.Command, args []string, to string) ([]string, cobra.ShellCompDirective) {
+	list := func(ctx context.Context, cl *client.Client) ([]api.Volume, error) { return cl.Volumes(ctx) }
+	return complete(c, list, func(v api.Volume) string { return v.Name })(cmd, args, to)
+}
+
+func (c *cli) volumeListCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "ls", Aliases: []string{"list"}, Short: "List volumes", Args: between(0, 0),
+		Example: "  naru volume ls\n  naru volume ls -q",
+	}
+	asJSON := jsonFlag(cmd)
+	quiet := cmd.Flags().BoolP("quiet", "q", false, "names only")
+	cmd.RunE = c.run(func(ctx context.Context, _ []string) error {
+		get := func(ctx context.Context, cl *client.Client) ([]api.Volume, error) { return cl.Volumes(ctx) }
+		return ask(ctx, c, *asJSON, get, func(list []api.Volume) error {
+			t := &table{header: []string{"NAME", "CREATED", "USED BY"}}
+			for _, v := range list {
+				t.row(cell{v.Name, bold}, text(ago(time.Now(), v.CreatedAt)), text(strings.Join(v.UsedBy, " ")))
+				if *quiet {
+					if err := c.printf("%s\n", v.Name); err != nil {
+						return err
+					}
+				}
+			}
+			if *quiet {
+				return nil
+			}
+			return t.write(c.out, c.colour(c.out))
+		})
+	})
+	return cmd
+}
+
+func (c *cli) volumeCreateCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "create NAME...", Short: "Make volumes", Args: between(1, -1),
+		Long:    "Make volumes. A container that names one which is not there makes it, too.",
+		Example: "  naru volume create data",
+	}
+	cmd.RunE = c.run(func(ctx context.Context, args []string) error {
+		return c.forEach(args, func(cl *client.Client, name string) error {
+			_, err := cl.CreateVolume(ctx, name)
+			return err
+		})
+	})
+	return cmd
+}
+
+func (c *cli) volumeInspectCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "inspect VOLUME", Short: "Show everything about a volume, as JSON", Args: between(1, 1),
+		Example: "  naru volume inspect data", ValidArgsFunction: first(c.completeVolumes),
+	}
+	cmd.RunE = c.run(func(ctx context.Context, args []string) error {
+		get := func(ctx context.Context, cl *client.Client) (api.Volume, error) { return cl.Volume(ctx, args[0]) }
+		return ask(ctx, c, true, get, nil)
+	})
+	return cmd
+}
+
+func (c *cli) volumeRemoveCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "rm VOLUME...", Short: "Remove volumes, with their data", Args: between(1, -1),
+		Example: "  naru volume rm data", ValidArgsFunction: c.completeVolumes,
+	}
+	force := cmd.Flags().BoolP("force", "f", false, "those that are not there are no error")
+	cmd.RunE = c.run(func(ctx context.Context, args []string) error {
+		return c.forEach(args, func(cl *client.Client, name string) error {
+			err := cl.RemoveVolume(ctx, name)
+			if *force && naru.CodeOf(err) == naru.NotFound {
+				return nil
+			}
+			return err
+		})
+	})
+	return cmd
+}
+
+func (c *cli) volumePruneCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "prune", Short: "Remove the volumes that nothing uses, with their data", Args: between(0, 0),
+		Long:    "Remove the volumes that no container uses, with their data. Those of an app stay, also when it is down: naru down\n--volumes removes them.",
+		Example: "  naru volume prune",
+	}
+	cmd.Flags().BoolP("force", "f", false, "as docker's; nothing is asked without it either")
+	cmd.RunE = c.run(func(ctx context.Context, _ []string) error {
+		cl, err := c.client()
+		if err != nil {
+			return err
+		}
+		removed, err := cl.PruneVolumes(ctx)
+		if err != nil {
+			return err
+		}
+		return c.printLines(removed.Volumes)
+	})
+	return cmd
+}
+
+func (c *cli) printLines(lines []string) error {
+	for _, line := range lines {
+		if err := c.printf("%s\n", line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *cli) volumeExportCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "export VOLUME", Short: "Write what is in a volume as a tar stream", Args: between(1, 1),
+		Long:    "Write what is in a volume as a tar stream, to our standard output or a file. What is written to the volume meanwhile\nmay be in it or not: stop the container first where that matters.",
+		Example: "  naru volume export data > data.tar\n  naru volume export -o data.tar data", ValidArgsFunction: first(c.completeVolumes),
+	}
+	output := cmd.Flags().StringP("output", "o", "-", "`file` to write to")
+	cmd.RunE = c.run(func(ctx context.Context, args []string) error {
+		if *output == "-" && isTerminal(c.out) {
+			return naru.Errorf(naru.InvalidArgument, "standard output is a terminal: name a file with -o, or pipe it on")
+		}
+		cl, err := c.client()
+		if err != nil {
+			return err
+		}
+		stream, err := cl.ExportVolume(ctx, args[0])
+		if err != nil {
+			return err
+		}
+		defer func() { _ = stream.Close() }() // only read from
+		return c.save(stream, *output)
+	})
+	return cmd
+}
+
+// save writes a stream to a file, which is there only when all of it is, or to our standard output.
+func (c *cli) save(stream io.Reader, file string) error {
+	if file == "-" {
+		_, err := io.Copy(c.out, stream)
+		return err
+	}
+	f, err := os.Create(file + ".part")
+	if err != nil {
+		return naru.Errorf(naru.InvalidArgument, "%w", err)
+	}
+	_, err = io.Copy(f, stream)
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		_ = os.Remove(f.Name()) // half a file, of which the error tells
+		return err
+	}
+	return os.Rename(f.Name(), file)
+}
+
+func (c *cli) volumeImportCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "import VOLUME [FILE|-]", Short: "Fill a new or empty volume from a tar stream", Args: between(1, 2),
+		Long:    "Fill a volume that is new or empty from a tar stream, as volume export writes it: all of it, or nothing.",
+		Example: "  naru volume import data data.tar\n  naru volume export data | naru volume import copy",
+	}
+	cmd.RunE = c.run(func(ctx context.Context, args []string) error {
+		file := "-"
+		if len(args) > 1 {
+			file = args[1]
+		}
+		archive, err := c.openArchive(file)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = archive.Close() }() // only read from
+		cl, err := c.client()
+		if err != nil {
+			return err
+		}
+		return cl.ImportVolume(ctx, args[0], archive)
+	})
+	return cmd
+}
