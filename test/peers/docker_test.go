@@ -1,0 +1,230 @@
+package peers
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"naru/internal/testkit"
+)
+
+// docker is a dockerd of the test's own, whose default runtime is naru's.
+type docker struct {
+	t      testing.TB
+	dir    string
+	env    []string
+	parent string // cgroup above its containers
+	daemon *exec.Cmd
+}
+
+// startDocker runs dockerd in its own network and mount namespace: what it makes there ends with it.
+func startDocker(t testing.TB) *docker {
+	t.Helper()
+	testkit.RequireRoot(t)
+	bin, sbin := unpacked(t, "usr/bin"), unpacked(t, "usr/sbin")
+	runtime := filepath.Join(filepath.Dir(testkit.Binary(t)), "naru-oci")
+	if _, err := os.Stat(runtime); err != nil {
+		t.Skip("needs naru-oci: run make build")
+	}
+	dir, err := os.MkdirTemp("", "np") // a socket's path is short of room
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &docker{t: t, dir: dir, parent: "/naru-peers-" + filepath.Base(dir)}
+	d.env = append(os.Environ(), "PATH="+bin+":"+sbin+":"+os.Getenv("PATH"), "DOCKER_HOST=unix://"+filepath.Join(dir, "sock"))
+	d.daemon = exec.Command(filepath.Join(sbin, "dockerd"), "--data-root", filepath.Join(dir, "data"), "--exec-root", filepath.Join(dir, "exec"),
+		"--pidfile", filepath.Join(dir, "pid"), "--host", "unix://"+filepath.Join(dir, "sock"), "--cgroup-parent", d.parent,
+		"--add-runtime", "naru="+runtime, "--default-runtime", "naru")
+	d.daemon.Env = d.env
+	d.daemon.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Cloneflags: syscall.CLONE_NEWNET, Unshareflags: syscall.CLONE_NEWNS}
+	log, err := os.Create(filepath.Join(dir, "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	d.daemon.Stdout, d.daemon.Stderr = log, log
+	if err := d.daemon.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.stop)
+	testkit.Eventually(t, 30*time.Second, "dockerd answers", func() error { _, _, err := d.try("version"); return err })
+	d.load()
+	return d
+}
+
+// unpacked is a folder of what test/deps.sh unpacked.
+func unpacked(t testing.TB, folder string) string {
+	t.Helper()
+	deps := os.Getenv("NARU_DEPS")
+	if deps == "" {
+		cache, err := os.UserCacheDir()
+		if err != nil {
+			t.Skip("needs a home folder: ", err)
+		}
+		deps = filepath.Join(cache, "naru-deps")
+	}
+	path := filepath.Join(deps, "docker", folder)
+	if _, err := os.Stat(path); err != nil {
+		t.Skip("needs Debian's docker: run make deps")
+	}
+	return path
+}
+
+func (d *docker) load() {
+	d.t.Helper()
+	cmd := d.command("import", "-", "busybox")
+	cmd.Stdin = bytes.NewReader(testkit.BusyboxRootfs(d.t))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		d.t.Fatalf("import: %v: %s", err, out)
+	}
+}
+
+func (d *docker) command(args ...string) *exec.Cmd {
+	cmd := exec.Command("docker", args...)
+	cmd.Env = d.env
+	for _, v := range d.env {
+		if path, ok := strings.CutPrefix(v, "PATH="); ok {
+			cmd.Path = filepath.Join(filepath.SplitList(path)[0], "docker")
+			cmd.Err = nil
+		}
+	}
+	return cmd
+}
+
+// try runs docker and returns what it said and its exit status.
+func (d *docker) try(args ...string) (out string, status int, err error) {
+	b, err := d.command(args...).CombinedOutput()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		status = exit.ExitCode()
+	}
+	return strings.TrimSpace(strings.ReplaceAll(string(b), "\r", "")), status, err
+}
+
+// want runs docker and wants words in its output, and an exit status.
+func (d *docker) want(words string, status int, args ...string) {
+	d.t.Helper()
+	out, got, _ := d.try(args...)
+	if got != status || !strings.Contains(out, words) {
+		d.t.Errorf("docker %s: status %d, want %d; said %q, want %q", strings.Join(args, " "), got, status, out, words)
+	}
+}
+
+func (d *docker) stop() {
+	if err := d.daemon.Process.Signal(syscall.SIGTERM); err != nil {
+		d.t.Error(err)
+	}
+	_ = d.daemon.Wait() // by a signal
+	if d.t.Failed() {
+		log, _ := os.ReadFile(filepath.Join(d.dir, "log"))
+		d.t.Logf("dockerd: %s", log[max(0, len(log)-4000):])
+	}
+	for _, pattern := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/*"} {
+		groups, _ := filepath.Glob(pattern + d.parent)
+		for _, g := range groups {
+			if err := removeGroups(g); err != nil {
+				d.t.Errorf("a cgroup is left: %v", err)
+			}
+		}
+	}
+	if err := os.RemoveAll(d.dir); err != nil {
+		d.t.Error(err)
+	}
+}
+
+// removeGroups removes a cgroup, and fails when a container left one below it that is in use.
+func removeGroups(root string) error {
+	var groups []string
+	err := filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
+		if err == nil && e.IsDir() {
+			groups = append(groups, path)
+		}
+		return err
+	})
+	for _, g := range slices.Backward(groups) {
+		err = errors.Join(err, os.Remove(g))
+	}
+	return err
+}
+
+func TestDockerRunsContainersWithNaru(t *testing.T) {
+	d := startDocker(t)
+	t.Run("run", func(t *testing.T) {
+		d.want("hello", 0, "run", "--rm", "busybox", "echo", "hello")
+		d.want("", 42, "run", "--rm", "busybox", "sh", "-c", "exit 42")
+		d.want("executable file not found in $PATH", 127, "run", "--rm", "busybox", "nosuch")
+		d.want("permission denied", 126, "run", "--rm", "busybox", "/etc")
+		d.want("/dev/pts/0", 0, "run", "--rm", "-t", "busybox", "tty")
+		d.want("Killed", 137, "run", "--rm", "-m", "20m", "busybox", "sh", "-c", "head -c 100m /dev/zero | tail")
+	})
+	t.Run("options", func(t *testing.T) {
+		d.want("/nope/x", 0, "run", "--rm", "-w", "/nope/x", "busybox", "pwd")
+		d.want("Read-only file system", 1, "run", "--rm", "--read-only", "--tmpfs", "/t", "busybox", "sh", "-c", "touch /t/a && touch /x")
+		d.want("kept", 0, "run", "--rm", "-v", "vol:/v", "busybox", "sh", "-c", "echo kept > /v/a; cat /v/a")
+		d.want("100\nuid=5", 0, "run", "--rm", "--ulimit", "nofile=100:200", "--user", "5", "busybox", "sh", "-c", "ulimit -n; id")
+		d.want("0000000000000000", 0, "run", "--rm", "--cap-drop", "ALL", "busybox", "grep", "CapBnd", "/proc/self/status")
+		d.want("99", 0, "run", "--rm", "--sysctl", "net.core.somaxconn=99", "busybox", "cat", "/proc/sys/net/core/somaxconn")
+		d.want("1,   7", 0, "run", "--rm", "--device", "/dev/full:/dev/mine", "busybox", "ls", "-l", "/dev/mine")
+		d.want("", 0, "run", "--rm", "--privileged", "busybox", "ls", "/dev")
+	})
+	t.Run("a container's life", func(t *testing.T) { d.live(t) })
+}
+
+// live leads one container through every verb.
+func (d *docker) live(t *testing.T) {
+	script := "echo started; mkdir /www; echo page > /www/index.html; exec httpd -f -p 80 -h /www"
+	d.want("", 0, "run", "-d", "--name", "web", "--ipc", "shareable", "-p", "8081:80", "-m", "64m", "--cpus", "0.5", "busybox", "sh", "-c", script)
+	defer d.want("web", 0, "rm", "-f", "web")
+	testkit.Eventually(t, 10*time.Second, "its first word", func() error {
+		if out, _, err := d.try("logs", "web"); err != nil || out != "started" {
+			return fmt.Errorf("logs: %q, %w", out, err)
+		}
+		return nil
+	})
+	d.want("httpd", 5, "exec", "web", "sh", "-c", "ps; exit 5")
+	d.want("/dev/pts/0", 0, "exec", "-t", "web", "tty")
+	d.want("uid=1000 gid=1000\n/tmp\n1", 0, "exec", "-u", "1000:1000", "-w", "/tmp", "-e", "X=1", "web", "sh", "-c", "id | cut -d' ' -f1,2; pwd; echo $X")
+	d.want("executable file not found", 126, "exec", "web", "nosuch")
+	d.want("64MiB", 0, "stats", "--no-stream", "web")
+	d.want("httpd", 0, "top", "web")
+	d.want("page", 0, "run", "--rm", "--network", "container:web", "--pid", "container:web", "--ipc", "container:web", "busybox", "wget", "-qO-", "127.0.0.1:80")
+	d.wantPage(t)
+	d.want("web", 0, "pause", "web")
+	d.want("(Paused)", 0, "ps")
+	d.want("web", 0, "unpause", "web")
+	d.want("web", 0, "update", "-m", "32m", "--memory-swap", "32m", "web")
+	d.want("32MiB", 0, "stats", "--no-stream", "web")
+	d.want("web", 0, "stop", "-t", "1", "web")
+	d.want("web", 0, "start", "web")
+	d.want("web", 0, "kill", "web")
+	d.want("137", 0, "inspect", "-f", "{{.State.ExitCode}}", "web")
+}
+
+// wantPage asks the published port from within dockerd's network, whose loopback nobody has put up yet.
+func (d *docker) wantPage(t *testing.T) {
+	t.Helper()
+	d.within("ip", "link", "set", "lo", "up")
+	if out := d.within("curl", "-sS", "127.0.0.1:8081"); out != "page\n" {
+		t.Errorf("the published port said %q", out)
+	}
+}
+
+// within runs a program in dockerd's network.
+func (d *docker) within(args ...string) string {
+	d.t.Helper()
+	enter := []string{"-t", fmt.Sprint(d.daemon.Process.Pid), "-n"}
+	out, err := exec.Command("nsenter", append(enter, args...)...).CombinedOutput()
+	if err != nil {
+		d.t.Errorf("%s: %v: %s", strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
