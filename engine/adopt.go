@@ -93,7 +93,7 @@ func (e *Engine) adoptEnded(ctx context.Context, en *entry, c Container) error {
 func (e *Engine) settleNow(ctx context.Context, en *entry, exit keeper.Exit) error {
 	err := e.settleExit(ctx, en, exit)
 	if err != nil {
-		e.watchers.Go(func() { e.settleInTheEnd(en, exit) })
+		e.waiting.Go(func() { e.settleInTheEnd(en, exit) })
 	}
 	return err
 }

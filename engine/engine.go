@@ -26,6 +26,7 @@ import (
 	"naru/engine/network"
 	"naru/engine/sandbox"
 	"naru/engine/volume"
+	"naru/internal/hint"
 	"naru/store"
 )
 
@@ -79,7 +80,8 @@ type Engine struct {
 	netMu    sync.Mutex    // one change of the kernel's network at a time; taken before mu
 	life     context.Context
 	end      context.CancelFunc
-	watchers sync.WaitGroup // one goroutine a running container
+	waiting  sync.WaitGroup // one goroutine a running container
+	watchers hint.Watchers
 }
 
 // Tag returns the four hex digits that mark the kernel objects of the engine whose data is in dataDir.
@@ -151,7 +153,7 @@ func (e *Engine) Run(ctx context.Context) error {
 // leave stops watching, and takes the engine's marks off the kernel when nothing runs that needs them.
 func (e *Engine) leave(ctx context.Context) {
 	e.end()
-	e.watchers.Wait()
+	e.waiting.Wait()
 	if _, running := e.ids(); len(running) > 0 {
 		return
 	}
@@ -163,7 +165,7 @@ func (e *Engine) leave(ctx context.Context) {
 const repairInterval = time.Second
 
 // Watch returns a channel that gets a hint after changes of containers, and the function that ends the watch.
-func (e *Engine) Watch() (<-chan struct{}, func()) { return e.cfg.Store.Watch() }
+func (e *Engine) Watch() (<-chan struct{}, func()) { return e.watchers.Watch() }
 
 func (e *Engine) containerDir(id string) string {
 	return filepath.Join(e.cfg.DataDir, "containers", id)

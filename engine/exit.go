@@ -17,7 +17,7 @@ import (
 // e.mu.
 func (e *Engine) watchExit(en *entry) {
 	id := en.c.ID
-	e.watchers.Go(func() {
+	e.waiting.Go(func() {
 		exit, err := e.cfg.Keeper.Wait(e.life, id)
 		if e.life.Err() != nil {
 			return // the next daemon adopts it

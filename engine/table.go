@@ -55,8 +55,9 @@ func (e *Engine) save(ctx context.Context, en *entry, c Container) error {
 		return fmt.Errorf("write container %s down: %w", c.Name, err)
 	}
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	en.c = c
+	e.mu.Unlock()
+	e.watchers.Notify() // now, not when the row was there: who looks, looks at memory
 	return nil
 }
 
@@ -68,9 +69,10 @@ func (e *Engine) forget(ctx context.Context, en *entry) error {
 		return fmt.Errorf("forget container %s: %w", en.c.Name, err)
 	}
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	en.gone = true
 	delete(e.containers, en.c.ID)
+	e.mu.Unlock()
+	e.watchers.Notify()
 	return nil
 }
 

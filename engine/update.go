@@ -44,10 +44,15 @@ func (e *Engine) Rename(ctx context.Context, idOrName, name string) error {
 
 // Restart stops a container that runs, as Stop does, and starts it.
 func (e *Engine) Restart(ctx context.Context, idOrName string, grace time.Duration) error {
-	c, err := e.Get(ctx, idOrName)
+	en, err := e.find(idOrName)
 	if err != nil {
 		return err
 	}
+	if err := e.hold(en); err != nil { // this exit is not the one to be removed on
+		return err
+	}
+	defer e.letGo(ctx, en)
+	c := e.snapshot(en)
 	if err := e.Stop(ctx, c.ID, grace); err != nil {
 		return err
 	}

@@ -13,9 +13,10 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"sync"
 
 	"modernc.org/sqlite"
+
+	"naru/internal/hint"
 )
 
 //go:embed schema.sql
@@ -26,10 +27,8 @@ const schemaVersion = 1
 
 // Store is an open database.
 type Store struct {
-	db *sql.DB
-
-	mu       sync.Mutex
-	watchers map[chan struct{}]struct{}
+	db       *sql.DB
+	watchers hint.Watchers
 }
 
 // Tx is a transaction under way. It sees its own writes.
@@ -49,7 +48,7 @@ func Open(ctx context.Context, path string) (*Store, error) {
 	}
 	// One connection: SQLite has one writer, and one connection's reads see its writes without a lock dance.
 	db.SetMaxOpenConns(1)
-	s := &Store{db: db, watchers: map[chan struct{}]struct{}{}}
+	s := &Store{db: db}
 	if err := s.migrate(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("prepare database %s: %w", path, err), db.Close())
 	}
@@ -84,7 +83,7 @@ func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
 	if err := s.run(ctx, fn); err != nil {
 		return err
 	}
-	s.notify()
+	s.watchers.Notify()
 	return nil
 }
 
@@ -118,30 +117,8 @@ func (s *Store) run(ctx context.Context, fn func(*Tx) error) error {
 	return nil
 }
 
-// Watch returns a channel that gets a value after updates, at least one after the last of them, and the function that
-// ends the watch. A value is a hint to read again, not a count.
-func (s *Store) Watch() (<-chan struct{}, func()) {
-	c := make(chan struct{}, 1)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.watchers[c] = struct{}{}
-	return c, func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		delete(s.watchers, c)
-	}
-}
-
-func (s *Store) notify() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for c := range s.watchers {
-		select {
-		case c <- struct{}{}:
-		default:
-		}
-	}
-}
+// Watch returns a channel that gets a hint after updates, and the function that ends the watch.
+func (s *Store) Watch() (<-chan struct{}, func()) { return s.watchers.Watch() }
 
 // Exec runs statements that return no rows.
 func (t *Tx) Exec(query string, args ...any) error {

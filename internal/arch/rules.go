@@ -8,10 +8,10 @@ type room struct {
 }
 
 // everybody may be imported by every room that has no entry in loners.
-var everybody = []string{"naru", "store", "internal/cleanup"}
+var everybody = []string{"naru", "store", "internal/cleanup", "internal/hint"}
 
 // loners import nothing of the tree but what their row says, not even everybody.
-var loners = []string{"naru", "store", "internal/cleanup", "internal/arch", "edge/router", "cmd/naru-keeper",
+var loners = []string{"naru", "store", "internal/cleanup", "internal/hint", "internal/arch", "edge/router", "cmd/naru-keeper",
 	"engine/sandbox/fork", "engine/sandbox/inside", "engine/sandbox/program", "engine/logs", "examples"}
 
 // rooms is the layout, from the top of the tree down. Imports go strictly down:
@@ -68,12 +68,13 @@ var rooms = []room{
 	{"engine/keeper", []string{"engine/sandbox/fork", "engine/logs"},
 		"the keeper starts processes and writes their logs; for the rest it is a part like the others"},
 
-	{"store", nil, "the store is tables and transactions; nouns go in and out as JSON of their owners"},
+	{"store", []string{"internal/hint"}, "the store is tables and transactions; nouns go in and out as JSON of their owners"},
 	{"naru", nil, "everybody imports the words, so they import nobody"},
 
 	{"internal/arch", nil, "the rules are about the tree, not of it"},
 	{"internal/cleanup", nil, "everybody may import it, so it imports nobody"},
 	{"internal/enginetest", []string{"engine", "engine/*", "internal/testkit"}, "tests of the engine, and of what stands on it, open a real one"},
+	{"internal/hint", nil, "everybody may import it, so it imports nobody"},
 	{"internal/testkit", nil, "end-to-end tests see naru from outside: its program, and the kernel"},
 
 	{"test", []string{"internal/testkit"}, "end-to-end tests start the real program; what they know of it is its output"},

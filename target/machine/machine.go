@@ -17,6 +17,7 @@ import (
 
 	"naru/engine"
 	"naru/engine/network"
+	"naru/internal/hint"
 	"naru/naru"
 	"naru/store"
 	"naru/target"
@@ -42,9 +43,10 @@ type Machine struct {
 	published  map[string][]network.Publication
 	routed     []naru.Route
 
-	mu       sync.Mutex // guards what follows; never held during an act
-	apps     map[naru.AppEnv]*app
-	watchers map[chan struct{}]struct{}
+	mu   sync.Mutex // guards what follows; never held during an act
+	apps map[naru.AppEnv]*app
+
+	watchers hint.Watchers
 }
 
 // app is what is wanted for an AppEnv and what is known of it.
@@ -102,7 +104,6 @@ func Open(ctx context.Context, cfg Config) (*Machine, error) {
 		nudge:     make(chan struct{}, 1),
 		published: map[string][]network.Publication{},
 		apps:      map[naru.AppEnv]*app{},
-		watchers:  map[chan struct{}]struct{}{},
 	}
 	if err := m.load(ctx); err != nil {
 		return nil, fmt.Errorf("load what is wanted of this machine: %w", err)
@@ -146,7 +147,7 @@ func (m *Machine) round(ctx context.Context) (time.Duration, error) {
 	}
 	wake := m.act(ctx, time.Now())
 	err := m.publish(ctx)
-	m.notify()
+	m.watchers.Notify()
 	return wake, errors.Join(err, m.dropIdleNetworks(ctx))
 }
 
@@ -159,28 +160,7 @@ func (m *Machine) wakeLoop() {
 }
 
 // Watch implements target.Target.
-func (m *Machine) Watch() (<-chan struct{}, func()) {
-	c := make(chan struct{}, 1)
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.watchers[c] = struct{}{}
-	return c, func() {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		delete(m.watchers, c)
-	}
-}
-
-func (m *Machine) notify() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for c := range m.watchers {
-		select {
-		case c <- struct{}{}:
-		default:
-		}
-	}
-}
+func (m *Machine) Watch() (<-chan struct{}, func()) { return m.watchers.Watch() }
 
 // appOf returns the app's state, made when it is new. The caller holds m.mu.
 func (m *Machine) appOf(ae naru.AppEnv) *app {

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"sync"
 
+	"naru/internal/hint"
 	"naru/naru"
 	"naru/target"
 )
@@ -46,10 +47,11 @@ type Options struct {
 type Target struct {
 	options Options
 
-	mu       sync.Mutex
-	envs     map[naru.AppEnv]*env
-	watchers map[chan struct{}]struct{}
-	made     int // instances ever, for their ids
+	mu   sync.Mutex
+	envs map[naru.AppEnv]*env
+	made int // instances ever, for their ids
+
+	watchers hint.Watchers
 }
 
 type env struct {
@@ -67,7 +69,7 @@ func New(o Options) *Target {
 	if o.Fault == nil {
 		o.Fault = func(Call) Fault { return Fault{} }
 	}
-	return &Target{options: o, envs: map[naru.AppEnv]*env{}, watchers: map[chan struct{}]struct{}{}}
+	return &Target{options: o, envs: map[naru.AppEnv]*env{}}
 }
 
 // Apply implements target.Target.
@@ -113,7 +115,7 @@ func (t *Target) call(c Call, record func(*env)) error {
 		t.envs[c.AppEnv] = e
 	}
 	record(e)
-	t.notify()
+	t.watchers.Notify()
 	return f.Late
 }
 
@@ -149,31 +151,11 @@ func clone(t target.Traffic) target.Traffic {
 }
 
 // Watch implements target.Target.
-func (t *Target) Watch() (<-chan struct{}, func()) {
-	c := make(chan struct{}, 1)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.watchers[c] = struct{}{}
-	return c, func() {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		delete(t.watchers, c)
-	}
-}
-
-// notify is called with the lock held.
-func (t *Target) notify() {
-	for c := range t.watchers {
-		select {
-		case c <- struct{}{}:
-		default:
-		}
-	}
-}
+func (t *Target) Watch() (<-chan struct{}, func()) { return t.watchers.Watch() }
 
 // Run fulfils wishes as they come until ctx ends.
 func (t *Target) Run(ctx context.Context) error {
-	hint, stop := t.Watch()
+	changed, stop := t.Watch()
 	defer stop()
 	for {
 		for t.Step() {
@@ -181,7 +163,7 @@ func (t *Target) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-hint:
+		case <-changed:
 		}
 	}
 }
@@ -223,7 +205,7 @@ func (t *Target) step(e *env, key naru.SetKey) bool {
 		moved = true
 	}
 	if moved {
-		t.notify()
+		t.watchers.Notify()
 	}
 	return moved
 }
@@ -234,7 +216,7 @@ func (t *Target) Behave(ae naru.AppEnv, key naru.SetKey, b Behaviour) {
 	defer t.mu.Unlock()
 	if e, ok := t.envs[ae]; ok && e.sets[key] != nil {
 		e.sets[key].behaviour = b
-		t.notify()
+		t.watchers.Notify()
 	}
 }
 
@@ -246,7 +228,7 @@ func (t *Target) Kill(ae naru.AppEnv, id naru.InstanceID) {
 		for _, s := range e.sets {
 			s.kill(id)
 		}
-		t.notify()
+		t.watchers.Notify()
 	}
 }
 
@@ -255,5 +237,5 @@ func (t *Target) Forget(ae naru.AppEnv) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.envs, ae)
-	t.notify()
+	t.watchers.Notify()
 }
