@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"reflect"
 	"sync"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -129,6 +130,10 @@ func newPlumbing(s Streams, tty bool) (*plumbing, error) {
 		return p, nil
 	}
 	wanted := [3]bool{s.Stdin != nil, s.Stdout != nil, s.Stderr != nil}
+	if oneWriter(s.Stdout, s.Stderr) {
+		wanted[2] = false
+		defer func() { p.theirs[2] = p.theirs[1] }()
+	}
 	for n, want := range wanted {
 		if !want {
 			continue
@@ -146,6 +151,12 @@ func newPlumbing(s Streams, tty bool) (*plumbing, error) {
 	return p, nil
 }
 
+// oneWriter reports whether both outputs go to the same writer, which then gets them through one pipe, in order and from
+// one goroutine, as os/exec does it.
+func oneWriter(a, b io.Writer) bool {
+	return a != nil && b != nil && reflect.TypeOf(a).Comparable() && reflect.TypeOf(b).Comparable() && a == b
+}
+
 // connect starts the copying, once the process has its ends.
 func (p *plumbing) connect(ctx context.Context, s Streams, console *os.File) {
 	closeAll(p.theirs[:]...)
@@ -161,7 +172,7 @@ func (p *plumbing) connect(ctx context.Context, s Streams, console *os.File) {
 		return
 	}
 	p.copyOut(s.Stdout, p.ours[1])
-	p.copyOut(s.Stderr, p.ours[2])
+	p.copyOut(s.Stderr, p.ours[2]) // nil when it shares the pipe of standard output
 	p.copyIn(p.ours[0], s.Stdin, true)
 }
 

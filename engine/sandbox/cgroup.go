@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/opencontainers/cgroups"
@@ -104,13 +105,23 @@ func (g *cgroup) create() (err error) {
 	if err := g.manager.Apply(-1); err != nil {
 		return fmt.Errorf("create cgroup %s: %w", g.path, err)
 	}
-	if err := g.manager.Set(g.limits); err != nil {
+	if err := g.setLimits(); err != nil {
 		return fmt.Errorf("limit cgroup %s: %w", g.path, err)
 	}
 	if err := g.limitDevices(); err != nil {
 		return fmt.Errorf("limit devices of cgroup %s: %w", g.path, err)
 	}
 	return nil
+}
+
+// limiting lets one goroutine at a time set limits: the library finds out the names of blkio's files on its first use, in
+// variables of its package, without a lock.
+var limiting sync.Mutex
+
+func (g *cgroup) setLimits() error {
+	limiting.Lock()
+	defer limiting.Unlock()
+	return g.manager.Set(g.limits)
 }
 
 // join opens what a process needs to be born in the group.
