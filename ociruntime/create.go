@@ -61,7 +61,7 @@ func (r *Runtime) create(ctx context.Context, o CreateOptions) (_ *record, _ *sa
 	undo.Add(func() { r.poststop(ctx, c) })
 	box, err := r.startInit(ctx, c, o, gate)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, explain(err)
 	}
 	undo.Add(func() { r.warn(r.destroy(context.WithoutCancel(ctx), c, box)) })
 	if err := c.publish(o, box); err != nil {

@@ -180,23 +180,26 @@ func TestState(t *testing.T) {
 	}
 }
 
-// A container whose program cannot be executed has stopped, and start says so in the words that callers look for.
-func TestAProgramThatIsMissing(t *testing.T) {
+// A program that is not there is an error of create, as with runc, in the words that callers look for; one that cannot
+// be executed is an error of start, and the container has stopped.
+func TestAProgramThatCannotRun(t *testing.T) {
 	l := newLab(t)
 	for program, words := range map[string]string{
 		"nosuch":      `exec: "nosuch": executable file not found in $PATH`,
 		"/bin/nosuch": `exec: "/bin/nosuch": no such file or directory`,
-		"/etc":        `exec: "/etc": permission denied`,
+		"/etc/secret": `exec: "/etc/secret": permission denied`,
 	} {
 		l.spec.Process.Args = []string{program}
-		l.create("missing")
-		s, err := l.runtime.State(id("missing"))
-		l.must(err)
-		l.wantError(l.runtime.Start(l.ctx, id("missing")), words)
-		_, err = unix.Wait4(s.PID, nil, 0, nil)
-		l.must(err)
-		l.must(l.runtime.Delete(l.ctx, id("missing"), false))
+		l.wantError(l.runtime.Create(l.ctx, l.options("missing")), words)
 	}
+	l.spec.Process.Args = []string{"/etc"}
+	l.create("folder")
+	s, err := l.runtime.State(id("folder"))
+	l.must(err)
+	l.wantError(l.runtime.Start(l.ctx, id("folder")), `exec: "/etc": permission denied`)
+	_, err = unix.Wait4(s.PID, nil, 0, nil)
+	l.must(err)
+	l.must(l.runtime.Delete(l.ctx, id("folder"), false))
 }
 
 func TestPauseUpdateAndUsage(t *testing.T) {

@@ -90,6 +90,8 @@ func (p *plan) planPivot(cfg *Config) {
 	p.planHooks(cfg, hooks.CreateContainer, specs.StateCreating)
 	p.add(program.Op{Kind: program.Pivot}, program.Op{Kind: program.Await})
 	if cfg.OCI.Gate != nil {
+		process := cfg.Spec.Process
+		p.add(program.Op{Kind: program.Find, List: process.Args, Env: process.Env, Path: process.Cwd})
 		p.gate = len(p.ops)
 		p.add(program.Op{Kind: program.Gate})
 	}

@@ -200,7 +200,7 @@ func failureError(f program.Failure) error {
 	}
 	errno := syscall.Errno(f.Errno)
 	switch {
-	case f.Kind == program.Exec:
+	case f.Kind == program.Exec || f.Kind == program.Find:
 		return &naru.Error{Code: naru.Failed, Err: &ExecError{Name: f.Text, Err: errno}}
 	case f.Kind == program.Cwd:
 		return naru.Errorf(naru.Failed, "working directory %s: %w", f.Text, errno)

@@ -159,6 +159,8 @@ func (m *machine) executeOCI(o *program.Op) error {
 		return runHook(o)
 	case program.Keep:
 		return m.keep(int(o.Flags))
+	case program.Find:
+		return find(o)
 	}
 	return fail(o.Kind.String(), unix.ENOSYS)
 }

@@ -2,6 +2,7 @@ package inside
 
 import (
 	"errors"
+	"path"
 	"strconv"
 	"syscall"
 	"time"
@@ -63,6 +64,16 @@ func accept(listener int) (int, error) {
 			return conn, err
 		}
 	}
+}
+
+// find fails as exec would when a program is not there, so that a container without one is not even created.
+func find(o *program.Op) error {
+	return fail(o.List[0], tryEach(o.List[0], o.Env, func(file string) error {
+		if !path.IsAbs(file) {
+			file = path.Join(o.Path, file)
+		}
+		return unix.Access(file, unix.X_OK)
+	}))
 }
 
 // keep moves the descriptors beside the socket one down, to where the program expects them.

@@ -80,6 +80,8 @@ const (
 	Hook
 	// Keep leaves the Flags descriptors above the socket to the program, from 3 on. It is the last before Exec.
 	Keep
+	// Find makes sure that Exec would find its program: List and Env are its, Path is the working directory.
+	Find
 	kindEnd // new kinds go above it, at the end: a keeper may be older than the daemon
 )
 
@@ -106,7 +108,7 @@ var names = [kindEnd]string{
 	Symlink: "symlink", Mknod: "mknod", Mask: "mask", ReadOnly: "readonly", Sysctl: "sysctl", Hostname: "hostname",
 	Domainname: "domainname", Console: "console", Pivot: "pivot", Await: "await",
 	Rlimit: "rlimit", NoNewPrivs: "no-new-privs", Seccomp: "seccomp", Bounding: "bounding", User: "user", Caps: "caps", Cwd: "cwd",
-	Exec: "exec", Reap: "reap", Enter: "enter", Sync: "sync", Gate: "gate", Hook: "hook", Keep: "keep",
+	Exec: "exec", Reap: "reap", Enter: "enter", Sync: "sync", Gate: "gate", Hook: "hook", Keep: "keep", Find: "find",
 }
 
 // String names the kind as goldens and errors show it.
