@@ -148,6 +148,9 @@ func insideRequests(n Network, e Endpoint, eth int) []request {
 		rs = append(rs, newRequest("set IPv6 address", unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_REPLACE,
 			addressMsg(n.Subnet6, eth), nl.NewRtAttr(unix.IFA_LOCAL, e.Addr6.AsSlice()), nl.NewRtAttr(unix.IFA_ADDRESS, e.Addr6.AsSlice())))
 	}
+	if !e.Addr6.IsValid() {
+		n.Gateway6 = netip.Addr{} // a build's step has no IPv6, so there is no way there
+	}
 	if n.Internal || e.Side {
 		return rs // without a route, trying to get out of an internal network fails at once
 	}
