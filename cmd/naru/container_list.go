@@ -16,6 +16,7 @@ type listFlags struct {
 	all, quiet, latest, noTrunc bool
 	last                        int
 	filters                     []string
+	format                      string
 }
 
 func (c *cli) containerListCommand() *cobra.Command {
@@ -35,6 +36,7 @@ value will do (of label all must), and every key must agree.`,
 	fs.StringArrayVarP(&f.filters, "filter", "f", nil, "only those that `KEY=VALUE` is true of")
 	fs.IntVarP(&f.last, "last", "n", 0, "the `N` that were created last, running or not")
 	fs.BoolVarP(&f.latest, "latest", "l", false, "the one that was created last, running or not")
+	fs.StringVar(&f.format, "format", "", "Go `template` to print of each instead")
 	fs.BoolVar(&f.noTrunc, "no-trunc", false, "whole ids")
 	cmd.RunE = c.run(func(ctx context.Context, _ []string) error {
 		return ask(ctx, c, *asJSON, f.get, func(cs []api.Container) error { return c.showContainers(cs, f) })
@@ -54,6 +56,9 @@ func (f listFlags) get(ctx context.Context, cl *client.Client) ([]api.Container,
 }
 
 func (c *cli) showContainers(cs []api.Container, f listFlags) error {
+	if f.format != "" {
+		return c.printTemplate(f.format, cs)
+	}
 	if !f.quiet {
 		return containersTable(cs, time.Now(), f.noTrunc).write(c.out, c.colour(c.out))
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"math"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -39,6 +40,24 @@ func parseEnv(texts []string, env func(string) string) ([]string, error) {
 		}
 	}
 	return out, nil
+}
+
+// environment is what the files say, and after it, so that it wins, what stands on the command line.
+func (f *runFlags) environment(env func(string) string) ([]string, error) {
+	var all []string
+	for _, path := range f.envFiles {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return nil, naru.Errorf(naru.InvalidArgument, "--env-file: %w", err)
+		}
+		for line := range strings.Lines(string(text)) {
+			line = strings.TrimRight(line, "\r\n")
+			if trimmed := strings.TrimSpace(line); trimmed != "" && trimmed[0] != '#' {
+				all = append(all, strings.TrimLeft(line, " \t"))
+			}
+		}
+	}
+	return parseEnv(append(all, f.env...), env)
 }
 
 func parseLabels(texts []string) (map[string]string, error) {

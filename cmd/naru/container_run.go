@@ -15,11 +15,13 @@ import (
 // runFlags are those of container run whose text is not yet what the API wants.
 type runFlags struct {
 	detach, interactive bool
-	env, labels         []string
+	env, envFiles       []string
+	labels              []string
 	network             networkFlags
 	volumes, mounts     []string
 	memory, cpus        string
 	entrypoint          string
+	stopTimeout         graceValue
 	userns              string
 }
 
@@ -80,11 +82,13 @@ func (f *runFlags) register(cmd *cobra.Command, spec *api.ContainerSpec) {
 	fs.BoolVarP(&spec.TTY, "tty", "t", false, "with a terminal")
 	fs.BoolVar(&spec.Init, "init", false, "a small init as process 1, which reaps orphans")
 	fs.StringArrayVarP(&f.env, "env", "e", nil, "environment: `NAME=VALUE`, or NAME alone for our own value")
+	fs.StringArrayVar(&f.envFiles, "env-file", nil, "`file` with a NAME=VALUE, or a NAME, a line")
 	fs.StringArrayVarP(&f.labels, "label", "l", nil, "a label: `KEY=VALUE`")
 	fs.StringVar(&f.entrypoint, "entrypoint", "", "`program` to run instead of the image's; empty: none")
 	fs.StringVarP(&spec.User, "user", "u", "", "as `user[:group]`")
 	fs.StringVarP(&spec.WorkingDir, "workdir", "w", "", "in this `folder`")
 	fs.StringVar(&spec.Hostname, "hostname", "", "its host name (default the short id)")
+	fs.Var(&f.stopTimeout, "stop-timeout", "`time` between the signal and SIGKILL when it is stopped: seconds, or 500ms (default 10s)")
 	fs.StringVar(&spec.StopSignal, "stop-signal", "", "`signal` that asks it to end (default the image's, SIGTERM)")
 	fs.StringArrayVarP(&f.volumes, "volume", "v", nil, "a volume or a folder: `NAME|/FOLDER:/TARGET[:ro]`")
 	fs.StringArrayVar(&f.mounts, "mount", nil, "a mount in words: `type=volume|bind,source=…,target=…[,readonly][,volume-subpath=…]`")
@@ -100,6 +104,9 @@ func (f *runFlags) register(cmd *cobra.Command, spec *api.ContainerSpec) {
 // apply reads the texts into the spec.
 func (f *runFlags) apply(spec *api.ContainerSpec, entrypoint bool, env func(string) string) error {
 	spec.OpenStdin = f.interactive
+	if f.stopTimeout.d != nil {
+		spec.StopGrace = *f.stopTimeout.d
+	}
 	if entrypoint {
 		spec.Entrypoint = []string{f.entrypoint}
 	}
@@ -108,7 +115,7 @@ func (f *runFlags) apply(spec *api.ContainerSpec, entrypoint bool, env func(stri
 	}
 	spec.HostUserNS = f.userns == "host"
 	var errs [6]error
-	spec.Env, errs[0] = parseEnv(f.env, env)
+	spec.Env, errs[0] = f.environment(env)
 	spec.Labels, errs[1] = parseLabels(f.labels)
 	errs[2] = f.network.apply(spec)
 	spec.Mounts, errs[3] = parseMounts(f.volumes, f.mounts)
