@@ -98,6 +98,7 @@ type ContainerSpec struct {
 	Limits     naru.Limits          `json:"limits,omitzero"`
 	StopGrace  time.Duration        `json:"stop_grace,omitempty"`
 	AutoRemove bool                 `json:"auto_remove,omitempty"`
+	Restart    string               `json:"restart,omitempty"` // as docker's
 }
 
 // RunContainer creates and starts a container.

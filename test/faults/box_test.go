@@ -24,6 +24,9 @@ type box struct {
 
 	lines int  // that a brief one prints
 	alone bool // a brief one that is removed at its end
+
+	rises  bool // a steady one whose policy is to be started again
+	deaths int
 }
 
 // life is what the daemon has said of a box. Unsure states follow an act that got no answer.
@@ -35,6 +38,7 @@ const (
 	unsureRun     life = "was being started"
 	unsureStop    life = "was being stopped"
 	unsureRemoval life = "was being removed"
+	unsureDeath   life = "was killed and is to rise again"
 	gone          life = "gone"
 )
 
@@ -49,6 +53,9 @@ func (b *box) spec() testkit.ContainerSpec {
 	if b.port != 0 {
 		script = fmt.Sprintf(`trap 'echo "end $i"; exit %d' TERM; mkdir /tmp/w; echo %s >/tmp/w/name; httpd -p 80 -h /tmp/w
 i=0; while :; do echo "line $((i=i+1))"; sleep 0.05; done`, stopCode, b.name)
+		if b.rises {
+			s.Restart = "unless-stopped"
+		}
 		s.Ports = []naru.PublishedPort{{HostPort: b.port, Port: 80, Protocol: "tcp"}}
 	}
 	s.Command = []string{"sh", "-c", script}
@@ -89,6 +96,9 @@ func (b *box) checkLog(log string) error {
 	n, end := 0, false
 	for line := range strings.Lines(log) {
 		what, number, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		if b.deaths > 0 && line == "line 1\n" {
+			n = 0 // it was started again
+		}
 		if got, err := strconv.Atoi(number); err != nil || end {
 			return fmt.Errorf("line %q after line %d (end %v)", line, n, end)
 		} else if what == "end" && got == n {

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -86,6 +87,8 @@ func (w *worker) act() {
 	case b.want != runs && b.want != ended: // an act got no answer: after the next start its fate is settled
 	case b.want == ended || b.port == 0:
 		w.finish(b)
+	case b.rises:
+		[]func(*box){w.exec, w.fell, w.fell, w.fell, w.halt, w.remove}[w.random.IntN(6)](b)
 	default:
 		[]func(*box){w.exec, w.exec, w.readLog, w.halt, w.halt, w.remove}[w.random.IntN(6)](b)
 	}
@@ -96,7 +99,7 @@ func (w *worker) run() {
 	w.made++
 	b := &box{name: fmt.Sprintf("w%d-%d", w.number, w.made), want: unsureRun}
 	if w.random.IntN(3) > 0 {
-		b.port, b.code = testkit.FreePort(w.t), stopCode
+		b.port, b.code, b.rises = testkit.FreePort(w.t), stopCode, w.random.IntN(3) == 0
 	} else {
 		b.lines, b.code, b.alone = 1+w.random.IntN(3000), 10+w.random.IntN(90), w.random.IntN(3) == 0
 	}
@@ -156,6 +159,45 @@ func (w *worker) exec(b *box) {
 	if string(out) != b.name+"\n" {
 		w.wrong("exec in %s printed %q", b.name, out)
 	}
+}
+
+// fell kills the process of a box that is to be started again, and waits until it is. The wait doubles each time, so that
+// a few deaths are enough.
+func (w *worker) fell(b *box) {
+	if b.deaths == 4 {
+		return
+	}
+	b.deaths++
+	w.acts["crash"]++
+	b.want = unsureDeath
+	if err := syscall.Kill(b.pid, syscall.SIGKILL); err != nil {
+		w.wrong("kill process %d of %s: %v", b.pid, b.name, err)
+	}
+	err := soon(w.ctx, 20*time.Second, func() error { return w.hasRisen(b) })
+	if err != nil && w.ctx.Err() == nil {
+		w.wrong("%s was killed: %v", b.name, err)
+	}
+	if b.want == runs {
+		w.acts["restart"]++
+	}
+}
+
+// hasRisen takes in the new process of a box that was killed. Without a daemon there is no use in waiting.
+func (w *worker) hasRisen(b *box) error {
+	c, err := w.api.Container(w.ctx, b.name)
+	if _, refused := testkit.Refused(err); err != nil && !refused {
+		return nil
+	}
+	if err == nil && (c.State != "running" || c.PID == b.pid) {
+		err = fmt.Errorf("%s is %s as process %d, was %d", b.name, c.State, c.PID, b.pid)
+	}
+	if err == nil {
+		err = b.answers(w.ctx)
+	}
+	if err == nil {
+		b.pid, b.want = c.PID, runs
+	}
+	return err
 }
 
 func (w *worker) readLog(b *box) {

@@ -119,6 +119,8 @@ func (w *worker) settleOne(b *box, ct testkit.Container, found bool) error {
 		return w.settleRun(b, ct, found)
 	case unsureStop:
 		return w.settleStop(b)
+	case unsureDeath:
+		return soon(w.ctx, 20*time.Second, func() error { return w.hasRisen(b) })
 	case unsureRemoval:
 		defer w.drop(b)
 		return w.removeIf(b, found)
