@@ -270,3 +270,20 @@ func TestEventsTellWhatHappens(t *testing.T) {
 }
 
 var errStop = errors.New("enough")
+
+func TestARestartIsNotTheExitToBeRemovedOn(t *testing.T) {
+	r := newRig(t)
+	c := r.start(forever, func(s *engine.ContainerSpec) { s.AutoRemove = true })
+	if err := r.Restart(t.Context(), c.ID, -1); err != nil {
+		t.Fatal(err)
+	}
+	if again := r.get(c.ID); again.State != engine.Running || again.PID == c.PID {
+		t.Fatalf("%+v", again)
+	}
+	if err := r.Stop(t.Context(), c.ID, -1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Get(t.Context(), c.ID); naru.CodeOf(err) != naru.NotFound {
+		t.Fatalf("it is still there: %v", err)
+	}
+}
