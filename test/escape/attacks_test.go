@@ -3,7 +3,9 @@ package escape
 import (
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -14,7 +16,9 @@ import (
 type try struct {
 	name string
 	args []string
-	flat bool // succeeding on the host is not to be had: nothing shows that the test can go red
+	// heldBy is what has to be left out for the attack to succeed: nothing less does. It is asRoot where the sandbox
+	// leaves nothing out, and nil where the attack cannot succeed on such a machine.
+	heldBy []string
 }
 
 // asRoot is how the table tells of the control.
@@ -26,61 +30,61 @@ func attacks(t *testing.T, s *suite) {
 	key := hostKey(t)
 	shm := hostMemory(t)
 	for _, a := range []try{
-		{"root inside is root outside", words("root-outside"), false},
-		{"take every capability", words("capabilities"), false},
-		{"mount a tmpfs", words("mount-tmpfs"), false},
-		{"mount a proc without masks", words("mount-proc"), false},
-		{"mount a sysfs", words("mount-sysfs"), false},
-		{"mount the host's devices (devtmpfs)", words("mount-devtmpfs"), false},
-		{"mount an overlay", words("mount-overlay"), false},
-		{"mount by bind", words("mount-bind"), false},
-		{"mount by fsopen and open_tree", words("fsopen"), false},
-		{"mount a cgroup v1 hierarchy", words("mount-cgroup"), false},
-		{"mount cgroup v2", words("mount-cgroup2"), false},
-		{"cgroup release_agent (CVE-2022-0492)", words("release-agent"), false},
-		{"write to a file of a cgroup", words("cgroup-write"), false},
-		{"make /proc/sys writable again", words("remount"), false},
-		{"take a mask away", words("unmask"), false},
-		{"unshare a user and cgroup namespace", words("unshare-user"), false},
-		{"clone a user namespace", words("clone-user"), false},
-		{"clone3 a user namespace", words("clone3-user"), false},
-		{"a user and network namespace, for netfilter", words("netfilter"), false},
-		{"unshare by the x32 ABI", words("x32"), true},
-		{"enter a namespace of process 1", words("setns"), true},
-		{"mknod a disk and read it", words("mknod-block"), false},
-		{"mknod /dev/mem and /dev/kmsg and read", words("mknod-memory"), false},
-		{"change the host's /dev/null", words("device-nodes", filesystemOf(t, "/dev/null")), false},
-		{"core_pattern", words("core-pattern"), false},
-		{"uevent_helper, hotplug, modprobe", words("uevent-helper"), true},
-		{"write anything below /proc/sys", words("proc-sys"), false},
-		{"write anything below /sys", words("sys"), false},
-		{"/proc/sysrq-trigger", words("sysrq"), true},
-		{"/proc/kcore", words("kcore"), true},
-		{"/proc/keys", words("keys-file"), false},
-		{"everything that is masked", words("masked"), false},
-		{"addresses in /proc/kallsyms", words("kallsyms"), false},
-		{"dmesg", words("dmesg"), false},
-		{"load a module", words("module"), true},
-		{"unload a module", words("delete-module"), true},
-		{"kexec", words("kexec"), true},
-		{"bpf", words("bpf"), false},
-		{"perf_event_open", words("perf"), false},
-		{"io_uring", words("io-uring"), false},
-		{"userfaultfd", words("userfaultfd"), false},
-		{"fanotify", words("fanotify"), false},
-		{"vsock", words("vsock"), false},
-		{"clock_settime, adjtimex", words("clock"), false},
-		{"reboot", words("reboot"), false},
-		{"swapon", words("swapon"), false},
-		{"real-time priority", words("realtime"), false},
-		{"open_by_handle_at (shocker)", words("handle"), false},
-		{"a key of the host's user", words("keyring", key), false},
-		{"System V shared memory of the host", words("sysv", shm), false},
-		{"see and signal a process of the host", words("signal", victim), false},
-		{"a setuid program of the image", words("setuid"), true},
-		{"read a file of the host, chroot out", words("host-file", s.flag), false},
-		{"a terminal of the host's (TIOCSTI)", words("terminal", filesystemOf(t, "/dev/pts")), true},
-		{"leaked descriptors (CVE-2024-21626)", words("descriptors"), false},
+		{"root inside is root outside", words("root-outside"), words("user namespace")},
+		{"take every capability", words("capabilities"), words("capabilities")},
+		{"mount a tmpfs", words("mount-tmpfs"), words("seccomp", "capabilities")},
+		{"mount a proc without masks", words("mount-proc"), words("seccomp", "capabilities")},
+		{"mount a sysfs", words("mount-sysfs"), words("seccomp", "capabilities", "user namespace")},
+		{"mount the host's devices (devtmpfs)", words("mount-devtmpfs"), words("seccomp", "capabilities", "user namespace")},
+		{"mount an overlay", words("mount-overlay"), words("seccomp", "capabilities")},
+		{"mount by bind", words("mount-bind"), words("seccomp", "capabilities")},
+		{"mount by fsopen and open_tree", words("fsopen"), words("seccomp", "capabilities")},
+		{"mount a cgroup v1 hierarchy", words("mount-cgroup"), words("seccomp", "capabilities")},
+		{"mount cgroup v2", words("mount-cgroup2"), words("seccomp", "capabilities")},
+		{"cgroup release_agent (CVE-2022-0492)", words("release-agent"), words("seccomp")},
+		{"write to a file of a cgroup", words("cgroup-write"), words("user namespace", "read-only mounts")},
+		{"make /proc/sys writable again", words("remount"), words("seccomp", "capabilities")},
+		{"take a mask away", words("unmask"), words("seccomp")},
+		{"unshare a user and cgroup namespace", words("unshare-user"), words("seccomp")},
+		{"clone a user namespace", words("clone-user"), words("seccomp")},
+		{"clone3 a user namespace", words("clone3-user"), words("seccomp")},
+		{"a user and network namespace, for netfilter", words("netfilter"), words("seccomp")},
+		{"unshare by the x32 ABI", words("x32"), nil},
+		{"enter a namespace of process 1", words("setns"), words("seccomp", "capabilities")},
+		{"mknod a disk and read it", words("mknod-block"), words("user namespace", "device rules")},
+		{"mknod /dev/mem and /dev/kmsg and read", words("mknod-memory"), words("capabilities", "user namespace", "device rules")},
+		{"change the host's /dev/null", words("device-nodes", filesystemOf(t, "/dev/null")), words(asRoot)},
+		{"core_pattern", words("core-pattern"), words("masks", "user namespace")},
+		{"uevent_helper, hotplug, modprobe", words("uevent-helper"), nil},
+		{"write anything below /proc/sys", words("proc-sys"), words("masks")},
+		{"write anything below /sys", words("sys"), words("user namespace", "read-only mounts")},
+		{"/proc/sysrq-trigger", words("sysrq"), nil},
+		{"/proc/kcore", words("kcore"), nil},
+		{"/proc/keys", words("keys-file"), words("masks", "user namespace")},
+		{"everything that is masked", words("masked"), words("masks")},
+		{"addresses in /proc/kallsyms", words("kallsyms"), words("capabilities", "user namespace")},
+		{"dmesg", words("dmesg"), words("seccomp", "capabilities", "user namespace")},
+		{"load a module", words("module"), nil},
+		{"unload a module", words("delete-module"), nil},
+		{"kexec", words("kexec"), nil},
+		{"bpf", words("bpf"), words("seccomp", "capabilities", "user namespace")},
+		{"perf_event_open", words("perf"), words("seccomp", "capabilities", "user namespace")},
+		{"io_uring", words("io-uring"), words("seccomp")},
+		{"userfaultfd", words("userfaultfd"), words("seccomp", "capabilities", "user namespace")},
+		{"fanotify", words("fanotify"), words("seccomp", "capabilities", "user namespace")},
+		{"vsock", words("vsock"), words("seccomp")},
+		{"clock_settime, adjtimex", words("clock"), words("capabilities", "user namespace")},
+		{"reboot", words("reboot"), words("seccomp", "capabilities")},
+		{"swapon", words("swapon"), words("seccomp", "capabilities", "user namespace")},
+		{"real-time priority", words("realtime"), words(asRoot)},
+		{"open_by_handle_at (shocker)", words("handle"), words("seccomp", "capabilities", "user namespace")},
+		{"a key of the host's user", words("keyring", key), words("seccomp")},
+		{"System V shared memory of the host", words("sysv", shm), words("ipc namespace")},
+		{"see and signal a process of the host", words("signal", victim), words("pid namespace", "user namespace")},
+		{"a setuid program of the image", words("setuid"), words("no_new_privs", "user namespace")},
+		{"read a file of the host, chroot out", words("host-file", s.flag), words(asRoot)},
+		{"a terminal of the host's (TIOCSTI)", words("terminal", filesystemOf(t, "/dev/pts")), nil},
+		{"leaked descriptors (CVE-2024-21626)", words("descriptors"), words(asRoot)},
 	} {
 		t.Run(a.args[0], func(t *testing.T) { s.attack(t, a) })
 	}
@@ -94,14 +98,30 @@ func (s *suite) attack(t *testing.T, a try) {
 	if s.runc != nil {
 		s.table.note(t, a.name, docker, s.runc.run(t, a.args...))
 	}
-	root, err := os.Open("/")
-	must(t, err)
-	defer root.Close()
-	o := s.onHost(t, []*os.File{root}, a.args...)
-	if a.flat {
-		return
+	switch {
+	case a.heldBy == nil:
+	case a.heldBy[0] != asRoot:
+		s.table.red(t, a.name, "without "+strings.Join(a.heldBy, ", "), s.without(t, a.heldBy, a.args))
+		if *update {
+			s.needsAll(t, a)
+		}
+	default:
+		root, err := os.Open("/")
+		must(t, err)
+		defer root.Close()
+		s.table.red(t, a.name, asRoot, s.onHost(t, []*os.File{root}, a.args...))
 	}
-	s.table.red(t, a.name, asRoot, o)
+}
+
+// needsAll checks that an attack fails again, or the container no longer starts, when one of the defences left out is put back.
+func (s *suite) needsAll(t *testing.T, a try) {
+	t.Helper()
+	for i, name := range a.heldBy {
+		fewer := slices.Delete(slices.Clone(a.heldBy), i, i+1)
+		if o := s.without(t, fewer, a.args); len(fewer) > 0 && o.verdict == "escaped" {
+			t.Errorf("%s: with %s put back it succeeds still: %s", a.name, name, o.seen)
+		}
+	}
 }
 
 // hostProcess is a process of the host that nothing bad happens to; it ends with the test.

@@ -28,6 +28,8 @@ type suite struct {
 	attacker string
 	flag     string // a file in it that everybody may read
 	rootfs   []byte // of the image
+	bundle   string // the same for OCI runtimes: a folder with rootfs and config.json
+	runs     int    // of the bundle
 	runc     *runc  // nil where there is none
 	table    *table
 }
@@ -66,6 +68,7 @@ func newSuite(t *testing.T) *suite {
 		t.Fatalf("build the attacker: %v\n%s", err, out)
 	}
 	s.rootfs = s.makeRootfs(t, nil)
+	s.makeBundle(t)
 	s.runc = newRunc(t, s)
 	s.d = testkit.StartDaemon(t)
 	must(t, os.Chmod(filepath.Dir(s.d.Data), 0o755)) // as /var/lib is: the daemon's folders have to hold by themselves
@@ -115,19 +118,32 @@ func (s *suite) importImage(t *testing.T, name string, rootfs []byte) {
 	must(t, os.Remove(file))
 }
 
+// makeBundle unpacks the rootfs for runtimes that take a folder.
+func (s *suite) makeBundle(t *testing.T) {
+	t.Helper()
+	s.bundle = filepath.Join(s.dir, "bundle")
+	must(t, os.MkdirAll(filepath.Join(s.bundle, "rootfs"), 0o755))
+	untar := exec.Command("tar", "-x", "-p", "-C", filepath.Join(s.bundle, "rootfs"))
+	untar.Stdin = bytes.NewReader(s.rootfs)
+	if out, err := untar.CombinedOutput(); err != nil {
+		t.Fatalf("unpack the rootfs: %v\n%s", err, out)
+	}
+}
+
 // outcome is how one attack ended, in one column.
 type outcome struct {
 	verdict string // held, escaped, untried; or "" when the attacker did not get to say
 	seen    string
 }
 
-// parse reads what the attacker printed last.
+// parse finds the attacker's verdict, which has to agree with its exit status.
 func parse(output string, code int) outcome {
-	lines := strings.Split(strings.TrimSpace(output), "\n")
-	verdict, seen, ok := strings.Cut(lines[len(lines)-1], ": ")
 	codes := map[string]int{"held": 10, "escaped": 11, "untried": 12}
-	if want, known := codes[verdict]; ok && known && want == code {
-		return outcome{verdict, seen}
+	for line := range strings.Lines(output) {
+		verdict, seen, ok := strings.Cut(strings.TrimSpace(line), ": ")
+		if want, known := codes[verdict]; ok && known && want == code {
+			return outcome{verdict, seen}
+		}
 	}
 	return outcome{seen: fmt.Sprintf("exit status %d: %s", code, strings.TrimSpace(output))}
 }

@@ -25,6 +25,7 @@ func attacksBySymlinks(t *testing.T, s *suite) {
 	t.Run("swapped", func(t *testing.T) { volumesThroughSwaps(t, s, inner) })
 	t.Run("subpaths", func(t *testing.T) { volumeSubpaths(t, s, inner) })
 	t.Run("contents", func(t *testing.T) { volumesFromLinks(t, s) })
+	t.Run("copies", func(t *testing.T) { copiesThroughLinks(t, s, inner) })
 	t.Run("proc", func(t *testing.T) { procThroughLinks(t, s) })
 	t.Run("dev", func(t *testing.T) { devicesThroughLinks(t, s) })
 }
@@ -134,6 +135,30 @@ func volumesFromLinks(t *testing.T, s *suite) {
 				last = o
 			}
 		}
+	}
+	s.table.note(t, name, naru, last)
+}
+
+// copiesThroughLinks has naru copy out of and into a container by links that lead to the host (CVE-2018-15664).
+func copiesThroughLinks(t *testing.T, s *suite, inner string) {
+	const name = "container cp through a link to the host (CVE-2018-15664)"
+	if r := s.d.Naru("container", "run", "-d", "--name", "copied", "links:escape", "/attacker", "hold", "100"); r.Code != 0 {
+		t.Fatal(r)
+	}
+	t.Cleanup(func() { s.d.Naru("container", "rm", "--force", "copied") })
+	last := outcome{"held", "nothing was read from or written to the host"}
+	file := filepath.Join(t.TempDir(), "planted")
+	must(t, os.WriteFile(file, []byte("planted"), 0o644))
+	for i, link := range words("abs", "rel", "cwd"+inner, "one"+inner) {
+		out := filepath.Join(t.TempDir(), fmt.Sprint("out", i))
+		s.d.Naru("container", "cp", "copied:/"+link+"/flag", out)
+		if got, err := os.ReadFile(out); err == nil {
+			last = outcome{"escaped", fmt.Sprintf("read %q through /%s", got, link)}
+		}
+		s.d.Naru("container", "cp", file, "copied:/"+link+"/planted")
+	}
+	if names := listOf(t, inner); len(names) != 1 {
+		last = outcome{"escaped", "made on the host: " + strings.Join(names, " ")}
 	}
 	s.table.note(t, name, naru, last)
 }

@@ -69,8 +69,11 @@ that the real naru started with its defaults, and the test fails when one succee
 - *naru --userns host* is naru without its user namespace, which has to be asked for.
 - *runc as Docker* is Debian's runc with the configuration that dockerd gives it: no user namespace, no
   no_new_privs, the same seccomp policy. Only attacks that need nothing but a container run there.
-- *defence removed* shows that the test can go red: the same attack with nothing to hold it, or with one defence taken
-  away, as the last column says. Where it says nothing, that was not shown.
+- *defence removed* shows that the test can go red: the same attack once more, without what the last column says. Where
+  that names parts of a spec, the same sandbox was asked by ` + "`naru oci run`" + ` to leave just these out, and with less
+  left out the attack still failed: two names mean that two defences stand one behind the other. Where both columns are
+  empty, it was not shown: the machine lacks what the attack needs, or nothing of naru can be left out without changing
+  its code (how mount targets are resolved, for one).
 
 | attack | naru | naru --userns host | runc as Docker | defence removed | how |
 |---|---|---|---|---|---|
