@@ -67,7 +67,7 @@ func New(o Options) *cobra.Command {
 	c := &face{o}
 	f := &globals{}
 	cmd := &cobra.Command{
-		Use: "oci", Short: "Run containers from OCI bundles, as runc does", Long: long,
+		Use: "oci", Example: "  naru oci spec && naru oci run box   # in a folder with a rootfs", Short: "Run containers from OCI bundles, as runc does", Long: long,
 		Version: fmt.Sprintf("%s\nspec: %s", c.Version, specs.Version),
 		Args:    wantVerb, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -75,6 +75,9 @@ func New(o Options) *cobra.Command {
 		c.freezerCommand(f, "pause", "Stop every process of a container", (*ociruntime.Runtime).Pause),
 		c.freezerCommand(f, "resume", "Let the processes of a paused container go on", (*ociruntime.Runtime).Resume),
 		c.updateCommand(f), c.eventsCommand(f), c.specCommand(f), c.featuresCommand(f))
+	for _, verb := range cmd.Commands() {
+		verb.Example = "  naru oci " + examples()[verb.Name()]
+	}
 	cmd.SetVersionTemplate("naru oci version {{.Version}}\n")
 	fs := cmd.PersistentFlags()
 	fs.StringVar(&f.root, "root", o.Root, "folder of the containers' state; should be on a tmpfs")
@@ -264,6 +267,29 @@ func (c *face) deleteCommand(f *globals) *cobra.Command {
 func (c *face) freezerCommand(f *globals, name, short string, act func(*ociruntime.Runtime, string) error) *cobra.Command {
 	return &cobra.Command{Use: name + " ID", Short: short, Args: between(1, 1),
 		RunE: c.simply(f, func(_ context.Context, r *ociruntime.Runtime, args []string) error { return act(r, args[0]) })}
+}
+
+// examples are what follows the program's name in the help of each verb.
+func examples() map[string]string {
+	return map[string]string{
+		"create": "create --bundle /boxes/web --pid-file web.pid web", "start": "start web", "state": "state web",
+		"run": "run --bundle /boxes/web web", "exec": "exec -t web sh", "kill": "kill web TERM", "delete": "delete --force web",
+		"list": "list --format json", "ps": "ps web", "pause": "pause web", "resume": "resume web",
+		"update": "update --memory 256m --cpu-quota 50000 web", "events": "events --stats web", "spec": "spec --bundle /boxes/web",
+		"features": "features",
+	}
+}
+
+// formatFlags are those of verbs that list: runc's, and naru's --json.
+func formatFlags(cmd *cobra.Command) func() string {
+	format := cmd.Flags().StringP("format", "f", "table", "table or json")
+	asJSON := cmd.Flags().Bool("json", false, "the same as --format json")
+	return func() string {
+		if *asJSON {
+			return "json"
+		}
+		return *format
+	}
 }
 
 // end makes the end of a process the end of the program.

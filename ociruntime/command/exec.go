@@ -147,13 +147,13 @@ func addCaps(has *specs.LinuxCapabilities, more []string) *specs.LinuxCapabiliti
 
 func (c *face) psCommand(f *globals) *cobra.Command {
 	cmd := &cobra.Command{Use: "ps [FLAGS] ID", Short: "Show the processes of a container, by their ids on the host", Args: between(1, 1)}
-	format := cmd.Flags().StringP("format", "f", "table", "table or json")
+	format := formatFlags(cmd)
 	cmd.RunE = c.simply(f, func(_ context.Context, r *ociruntime.Runtime, args []string) error {
 		pids, err := r.Processes(args[0])
 		if err != nil {
 			return err
 		}
-		if *format == "json" {
+		if format() == "json" {
 			return json.NewEncoder(c.Out).Encode(pids)
 		}
 		t := tabwriter.NewWriter(c.Out, 0, 0, 3, ' ', 0)

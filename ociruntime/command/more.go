@@ -25,14 +25,14 @@ import (
 
 func (c *face) listCommand(f *globals) *cobra.Command {
 	cmd := &cobra.Command{Use: "list [FLAGS]", Short: "Show the containers of the root", Args: between(0, 0)}
-	format := cmd.Flags().StringP("format", "f", "table", "table or json")
+	format := formatFlags(cmd)
 	quiet := cmd.Flags().BoolP("quiet", "q", false, "only their ids")
 	cmd.RunE = c.simply(f, func(_ context.Context, r *ociruntime.Runtime, _ []string) error {
 		all, err := r.List()
 		if err != nil {
 			return err
 		}
-		if *format == "json" {
+		if format() == "json" {
 			return json.NewEncoder(c.Out).Encode(all)
 		}
 		t := tabwriter.NewWriter(c.Out, 0, 0, 3, ' ', 0)
