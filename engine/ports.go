@@ -87,6 +87,9 @@ func publications(c Container) []network.Publication {
 	var out []network.Publication
 	for _, p := range c.ports() {
 		backends := []netip.AddrPort{netip.AddrPortFrom(at[0].Addr, p.Port)}
+		if at[0].Addr6.IsValid() {
+			backends = append(backends, netip.AddrPortFrom(at[0].Addr6, p.Port))
+		}
 		out = append(out, network.Publication{HostIP: p.HostIP, HostPort: p.HostPort, Protocol: p.Protocol, Backends: backends})
 	}
 	return out

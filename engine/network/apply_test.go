@@ -20,6 +20,7 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 func fullState() State {
 	one, two, internal := testNetwork(1), testNetwork(2), testNetwork(3)
 	internal.Internal = true
+	two = withIPv6(two)
 	backends := []netip.AddrPort{netip.MustParseAddrPort("10.199.1.2:80"), netip.MustParseAddrPort("10.199.1.3:80"), netip.MustParseAddrPort("10.199.2.2:8080")}
 	return State{
 		Networks: []Network{one, two, internal},
@@ -28,6 +29,8 @@ func fullState() State {
 			{HostIP: netip.IPv4Unspecified(), HostPort: 53, Protocol: "udp", Backends: backends[:1]},
 			{HostIP: localhost, HostPort: 5432, Protocol: "tcp", Backends: backends[1:2]},
 			{HostPort: 81, Protocol: "tcp"},
+			{HostPort: 82, Protocol: "tcp", Backends: []netip.AddrPort{netip.MustParseAddrPort("10.199.2.3:80"), netip.MustParseAddrPort("[fd00:2::ac7:203]:80")}},
+			{HostIP: netip.MustParseAddr("2001:db8::1"), HostPort: 83, Protocol: "tcp", Backends: []netip.AddrPort{netip.MustParseAddrPort("[fd00:2::ac7:203]:80"), netip.MustParseAddrPort("[fd00:2::ac7:204]:80")}},
 		},
 	}
 }
@@ -121,12 +124,15 @@ func TestApplyRefuses(t *testing.T) {
 	backend := []netip.AddrPort{at(Gateway(n.Subnet).Next(), 80)}
 	strange := n
 	strange.Bridge = "docker0"
+	narrow := withIPv6(n)
+	narrow.Subnet6 = netip.MustParsePrefix("fd00::/112")
 	for want, s := range map[string]State{
 		"must begin with":      {Networks: []Network{strange}},
 		"overlap":              {Networks: []Network{n, n}},
 		"published twice":      {Publications: []Publication{{HostPort: 1, Protocol: "tcp", Backends: backend}, {HostIP: netip.IPv4Unspecified(), HostPort: 1, Protocol: "tcp"}}},
 		"only tcp and udp":     {Publications: []Publication{{HostPort: 1, Protocol: "sctp"}}},
-		"only IPv4":            {Publications: []Publication{{HostIP: netip.IPv6Loopback(), HostPort: 1, Protocol: "tcp"}}},
+		"from ::1":             {Publications: []Publication{{HostIP: netip.IPv6Loopback(), HostPort: 1, Protocol: "tcp"}}},
+		"IPv6 subnet":          {Networks: []Network{narrow}},
 		"53/udp is published ": {Networks: []Network{n}, Publications: []Publication{{HostIP: n.Gateway, HostPort: 53, Protocol: "udp"}}},
 	} {
 		if err := m.Apply(t.Context(), s); err == nil || !strings.Contains(err.Error(), want) {

@@ -34,6 +34,8 @@ func (n Network) check(tag string) error {
 		return naru.Errorf(naru.InvalidArgument, "network %s: %s is not an IPv4 subnet", n.Name, n.Subnet)
 	case !n.Subnet.Contains(n.Gateway):
 		return naru.Errorf(naru.InvalidArgument, "network %s: gateway %s is outside of %s", n.Name, n.Gateway, n.Subnet)
+	case n.Subnet6.IsValid() && (!n.Subnet6.Addr().Is6() || n.Subnet6.Bits() > 96 || !n.Subnet6.Contains(n.Gateway6)):
+		return naru.Errorf(naru.InvalidArgument, "network %s: %s is not an IPv6 subnet of /96 or wider with the gateway %s", n.Name, n.Subnet6, n.Gateway6)
 	}
 	return nil
 }
@@ -48,10 +50,12 @@ func (s State) checkPublications() error {
 		if err := p.check(); err != nil {
 			return err
 		}
-		if seen[p.key()] {
-			return naru.Errorf(naru.Conflict, "port %s is published twice", p.key())
+		for _, door := range p.key().doors() {
+			if seen[door] {
+				return naru.Errorf(naru.Conflict, "port %s is published twice", p.key())
+			}
+			seen[door] = true
 		}
-		seen[p.key()] = true
 	}
 	return nil
 }
@@ -62,29 +66,35 @@ func (p Publication) check() error {
 		return naru.Errorf(naru.Unimplemented, "published port %d/%s: only tcp and udp can be published", p.HostPort, p.Protocol)
 	case p.HostPort == 0:
 		return naru.Errorf(naru.InvalidArgument, "published port 0/%s: a port from 1 to 65535 is needed", p.Protocol)
-	case p.HostIP.IsValid() && !p.HostIP.Is4():
-		return naru.Errorf(naru.Unimplemented, "published port %s: only IPv4 addresses can be published yet", p.key())
+	case p.HostIP == netip.IPv6Loopback():
+		return naru.Errorf(naru.Unimplemented, "published port %s: the kernel leads nothing from ::1 to a container: publish on 127.0.0.1", p.key())
+	case p.HostIP.Is4In6() || p.HostIP.Zone() != "":
+		return naru.Errorf(naru.InvalidArgument, "published port %s: write the address without a zone, and one of IPv4 as such", p.key())
 	}
 	for _, b := range p.Backends {
-		if !b.Addr().Is4() || b.Port() == 0 {
-			return fmt.Errorf("published port %s: backend %s is not an IPv4 address and port", p.key(), b)
+		if !b.Addr().IsValid() || b.Port() == 0 {
+			return fmt.Errorf("published port %s: backend %s is not an address and port", p.key(), b)
 		}
 	}
 	return nil
 }
 
-// portKey tells published ports apart. The zero Addr stands for every address.
+// portKey tells published ports apart. The zero Addr stands for every address, an unspecified one for every address of
+// its family.
 type portKey struct {
 	ip       netip.Addr
 	protocol string
 	port     uint16
 }
 
-func (p Publication) key() portKey {
-	if p.HostIP.IsUnspecified() {
-		return portKey{netip.Addr{}, p.Protocol, p.HostPort}
+func (p Publication) key() portKey { return portKey{p.HostIP, p.Protocol, p.HostPort} }
+
+// doors are the keys, each of one family, that the key stands for.
+func (k portKey) doors() []portKey {
+	if k.ip.IsValid() {
+		return []portKey{k}
 	}
-	return portKey{p.HostIP, p.Protocol, p.HostPort}
+	return []portKey{{netip.IPv4Unspecified(), k.protocol, k.port}, {netip.IPv6Unspecified(), k.protocol, k.port}}
 }
 
 // String is the key as people write it: 127.0.0.1:8080/tcp, or 8080/tcp for every address.
@@ -100,5 +110,5 @@ func (k portKey) chain() string {
 	if !k.ip.IsValid() {
 		return fmt.Sprintf("%s-%d", k.protocol, k.port)
 	}
-	return fmt.Sprintf("%s-%s-%d", k.protocol, k.ip, k.port)
+	return fmt.Sprintf("%s-%s-%d", k.protocol, strings.ReplaceAll(k.ip.String(), ":", "_"), k.port)
 }

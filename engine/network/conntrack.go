@@ -51,7 +51,9 @@ func udpPorts(s State) map[portKey][]netip.AddrPort {
 	ports := map[portKey][]netip.AddrPort{}
 	for _, p := range s.Publications {
 		if p.Protocol == "udp" {
-			ports[p.key()] = p.Backends
+			for _, door := range p.key().doors() {
+				ports[door] = p.Backends
+			}
 		}
 	}
 	return ports
@@ -68,17 +70,21 @@ func staleUDP(ports map[portKey][]netip.AddrPort, local map[netip.Addr]bool) flo
 		dst, src = dst.Unmap(), src.Unmap()
 		backends, ok := ports[portKey{dst, "udp", flow.Forward.DstPort}]
 		if !ok && (dst.IsLoopback() || local[dst]) {
-			backends, ok = ports[portKey{netip.Addr{}, "udp", flow.Forward.DstPort}]
+			every := netip.IPv4Unspecified()
+			if dst.Is6() {
+				every = netip.IPv6Unspecified()
+			}
+			backends, ok = ports[portKey{every, "udp", flow.Forward.DstPort}]
 		}
 		return ok && !slices.Contains(backends, netip.AddrPortFrom(src, flow.Reverse.SrcPort))
 	}
 }
 
 // flowsTo matches translated flows that a container answers: those of published ports that led to it.
-func flowsTo(addr netip.Addr) flowFilter {
+func flowsTo(addrs []netip.Addr) flowFilter {
 	return func(flow *netlink.ConntrackFlow) bool {
 		src, _ := netip.AddrFromSlice(flow.Reverse.SrcIP)
-		return src.Unmap() == addr && !flow.Forward.DstIP.Equal(flow.Reverse.SrcIP)
+		return slices.Contains(addrs, src.Unmap()) && !flow.Forward.DstIP.Equal(flow.Reverse.SrcIP)
 	}
 }
 
@@ -92,7 +98,12 @@ func (k *kernel) deleteFlows(match flowFilter) error {
 		}
 		k.flows = handle
 	}
-	_, err := k.flows.ConntrackDeleteFilters(netlink.ConntrackTable, unix.AF_INET, match)
+	_, err4 := k.flows.ConntrackDeleteFilters(netlink.ConntrackTable, unix.AF_INET, match)
+	_, err6 := k.flows.ConntrackDeleteFilters(netlink.ConntrackTable, unix.AF_INET6, match)
+	return errors.Join(unlessMissing(err4), unlessMissing(err6))
+}
+
+func unlessMissing(err error) error {
 	if err == nil || errors.Is(err, netlink.ErrDumpInterrupted) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP) {
 		return nil
 	}
@@ -100,14 +111,14 @@ func (k *kernel) deleteFlows(match flowFilter) error {
 }
 
 func localAddrs() (map[netip.Addr]bool, error) {
-	addrs, err := dump(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, netlink.FAMILY_V4) })
+	addrs, err := dump(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, netlink.FAMILY_ALL) })
 	if err != nil {
 		return nil, fmt.Errorf("list addresses: %w", err)
 	}
 	local := map[netip.Addr]bool{}
 	for _, a := range addrs {
-		if ip, ok := netip.AddrFromSlice(a.IP.To4()); ok {
-			local[ip] = true
+		if ip, ok := netip.AddrFromSlice(a.IP); ok {
+			local[ip.Unmap()] = true
 		}
 	}
 	return local, nil

@@ -13,7 +13,10 @@ import (
 // A new table would begin to count from nothing each time that any container comes or goes. So it goes on with what the
 // former one has counted. What passes between the two is not counted: the numbers are for people.
 
-// counts reads what the rules of the daemon's table have counted, by chain: one list for all of them.
+// countKey tells the counters of a chain apart, which has one for each family.
+func countKey(chain string, family byte) string { return fmt.Sprint(chain, "/", family) }
+
+// counts reads what the rules of the daemon's table have counted, by countKey: one list for all of them.
 func (k *kernel) counts(tag string) (map[string]expr.Counter, error) {
 	table, err := netlink.MarshalAttributes([]netlink.Attribute{{Type: unix.NFTA_RULE_TABLE, Data: []byte(tableName(tag) + "\x00")}})
 	if err != nil {
@@ -31,17 +34,17 @@ func (k *kernel) counts(tag string) (map[string]expr.Counter, error) {
 	}
 	counted := map[string]expr.Counter{}
 	for _, r := range rules {
-		if chain, c, ok := parseRuleCount(r.Data); ok {
-			counted[chain] = c
+		if chain, family, c, ok := parseRuleCount(r.Data); ok {
+			counted[countKey(chain, family)] = c
 		}
 	}
 	return counted, nil
 }
 
-// parseRuleCount finds a rule's chain and its counter, if it has one.
-func parseRuleCount(b []byte) (chain string, count expr.Counter, ok bool) {
+// parseRuleCount finds a rule's chain and its counter, if it has one, and the family, which its first comparison is with.
+func parseRuleCount(b []byte) (chain string, family byte, count expr.Counter, ok bool) {
 	if len(b) < 4 {
-		return "", count, false
+		return "", 0, count, false
 	}
 	for _, a := range attributes(b[4:]) { // after nfgenmsg
 		switch a.Type {
@@ -52,10 +55,31 @@ func parseRuleCount(b []byte) (chain string, count expr.Counter, ok bool) {
 				if c, is := parseCounter(e.Data); is {
 					count, ok = c, true
 				}
+				if f, is := parseFamily(e.Data); is && family == 0 {
+					family = f
+				}
 			}
 		}
 	}
-	return chain, count, ok
+	return chain, family, count, ok
+}
+
+// parseFamily reads one expression, when it is a comparison with a byte.
+func parseFamily(b []byte) (family byte, ok bool) {
+	name := ""
+	for _, a := range attributes(b) {
+		switch a.Type {
+		case unix.NFTA_EXPR_NAME:
+			name = unix.ByteSliceToString(a.Data)
+		case unix.NFTA_EXPR_DATA:
+			for _, v := range attributes(a.Data) {
+				if value := attributes(v.Data); v.Type == unix.NFTA_CMP_DATA && len(value) == 1 && len(value[0].Data) == 1 {
+					family = value[0].Data[0]
+				}
+			}
+		}
+	}
+	return family, name == "cmp" && family != 0
 }
 
 // parseCounter reads one expression, when it is a counter.

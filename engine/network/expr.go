@@ -1,7 +1,7 @@
 package network
 
 import (
-	"encoding/binary"
+	"net"
 	"net/netip"
 
 	"github.com/google/nftables"
@@ -20,9 +20,37 @@ const (
 	reg2  = unix.NFT_REG_2
 	reg1b = unix.NFT_REG32_01
 	reg1c = unix.NFT_REG32_02
+	reg2b = unix.NFT_REG32_05 // after an IPv6 address, which fills reg1, come reg2 and this
 )
 
-var loopback = netip.PrefixFrom(netip.AddrFrom4([4]byte{127}), 8)
+var (
+	loopback  = netip.PrefixFrom(netip.AddrFrom4([4]byte{127}), 8)
+	loopback6 = netip.PrefixFrom(netip.IPv6Loopback(), 128)
+)
+
+// ipFamily is what differs between IPv4 and IPv6 in a rule.
+type ipFamily struct {
+	number       byte
+	addr         nftables.SetDatatype
+	saddr, daddr uint32 // offsets in the header
+	size         uint32 // of an address
+	proto, port  uint32 // registers that follow an address in reg1
+}
+
+func ip4() ipFamily {
+	return ipFamily{unix.NFPROTO_IPV4, nftables.TypeIPAddr, 12, 16, 4, reg1b, reg1c}
+}
+
+func ip6() ipFamily {
+	return ipFamily{unix.NFPROTO_IPV6, nftables.TypeIP6Addr, 8, 24, 16, reg2, reg2b}
+}
+
+func familyOf(a netip.Addr) ipFamily {
+	if a.Is6() {
+		return ip6()
+	}
+	return ip4()
+}
 
 func accept() match     { return verdict(expr.VerdictAccept, "") }
 func drop() match       { return verdict(expr.VerdictDrop, "") }
@@ -35,10 +63,11 @@ func verdict(kind expr.VerdictKind, chain string) match {
 	return match{&expr.Verdict{Kind: kind, Chain: chain}}
 }
 
-func ipv4() match {
+// is matches packets of the family.
+func (f ipFamily) is() match {
 	return match{
 		&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: reg1},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: reg1, Data: []byte{unix.NFPROTO_IPV4}},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: reg1, Data: []byte{f.number}},
 	}
 }
 
@@ -56,22 +85,16 @@ func protocolNumber(name string) byte {
 	return unix.IPPROTO_TCP
 }
 
-// Offsets of the addresses in an IPv4 header.
-const (
-	saddrOffset = 12
-	daddrOffset = 16
-)
+func saddrIn(p netip.Prefix) match { f := familyOf(p.Addr()); return f.addrIn(f.saddr, p) }
+func daddrIn(p netip.Prefix) match { f := familyOf(p.Addr()); return f.addrIn(f.daddr, p) }
 
-func saddrIn(p netip.Prefix) match { return addrIn(saddrOffset, p) }
-func daddrIn(p netip.Prefix) match { return addrIn(daddrOffset, p) }
-
-func addrIn(offset uint32, p netip.Prefix) match {
-	mask := binary.BigEndian.AppendUint32(nil, ^uint32(0)<<(32-p.Bits()))
-	return match{
-		&expr.Payload{DestRegister: reg1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: 4},
-		&expr.Bitwise{SourceRegister: reg1, DestRegister: reg1, Len: 4, Mask: mask, Xor: make([]byte, 4)},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: reg1, Data: p.Addr().AsSlice()},
+// addrIn also matches the family.
+func (f ipFamily) addrIn(offset uint32, p netip.Prefix) match {
+	m := append(f.is(), &expr.Payload{DestRegister: reg1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: f.size})
+	if mask := net.CIDRMask(p.Bits(), p.Addr().BitLen()); p.Bits() < p.Addr().BitLen() {
+		m = append(m, &expr.Bitwise{SourceRegister: reg1, DestRegister: reg1, Len: f.size, Mask: mask, Xor: make([]byte, f.size)})
 	}
+	return append(m, &expr.Cmp{Op: expr.CmpOpEq, Register: reg1, Data: p.Addr().AsSlice()})
 }
 
 func daddrIsLocal() match {
@@ -127,11 +150,11 @@ func ctHas(key expr.CtKey, bits uint32) match {
 }
 
 // portVmap goes where the map says for the packet's destination, protocol and port.
-func portVmap(m *nftables.Set) match {
+func (f ipFamily) portVmap(m *nftables.Set) match {
 	return match{
-		&expr.Payload{DestRegister: reg1, Base: expr.PayloadBaseNetworkHeader, Offset: daddrOffset, Len: 4},
-		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: reg1b},
-		&expr.Payload{DestRegister: reg1c, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
+		&expr.Payload{DestRegister: reg1, Base: expr.PayloadBaseNetworkHeader, Offset: f.daddr, Len: f.size},
+		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: f.proto},
+		&expr.Payload{DestRegister: f.port, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
 		&expr.Lookup{SourceRegister: reg1, SetName: m.Name, SetID: m.ID, IsDestRegSet: true, DestRegister: unix.NFT_REG_VERDICT},
 	}
 }
@@ -157,15 +180,15 @@ func inTurn(m *nftables.Set, n int) match {
 }
 
 // dnat sends the connection to the address and port in the registers.
-func dnat() match {
-	return match{&expr.NAT{Type: expr.NATTypeDestNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: reg1, RegProtoMin: reg1b}}
+func (f ipFamily) dnat() match {
+	return match{&expr.NAT{Type: expr.NATTypeDestNAT, Family: uint32(f.number), RegAddrMin: reg1, RegProtoMin: f.proto}}
 }
 
-func dnatTo(a netip.AddrPort) match {
+func (f ipFamily) dnatTo(a netip.AddrPort) match {
 	return append(match{
 		&expr.Immediate{Register: reg1, Data: a.Addr().AsSlice()},
-		&expr.Immediate{Register: reg1b, Data: binaryutil.BigEndian.PutUint16(a.Port())},
-	}, dnat()...)
+		&expr.Immediate{Register: f.proto, Data: binaryutil.BigEndian.PutUint16(a.Port())},
+	}, f.dnat()...)
 }
 
 func native32(n uint32) []byte { return binaryutil.NativeEndian.PutUint32(n) }

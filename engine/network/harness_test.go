@@ -195,13 +195,18 @@ func settle(dev string) error {
 // serve answers on a TCP and a UDP port of a namespace with "name sees client".
 func serve(t testing.TB, ns *os.File, name string, port uint16) {
 	t.Helper()
+	serveFamily(t, ns, name, port, "4")
+}
+
+func serveFamily(t testing.TB, ns *os.File, name string, port uint16, family string) {
+	t.Helper()
 	var l net.Listener
 	var p net.PacketConn
 	must(t, inNetNS(ns, func() (err error) {
-		if l, err = net.Listen("tcp4", fmt.Sprintf(":%d", port)); err != nil {
+		if l, err = net.Listen("tcp"+family, fmt.Sprintf(":%d", port)); err != nil {
 			return err
 		}
-		p, err = net.ListenPacket("udp4", fmt.Sprintf(":%d", port))
+		p, err = net.ListenPacket("udp"+family, fmt.Sprintf(":%d", port))
 		return err
 	}))
 	done := make(chan struct{}, 2)
@@ -246,8 +251,12 @@ func ask(ns *os.File, proto string, to netip.AddrPort) (string, error) {
 
 func askFrom(ns *os.File, proto string, to netip.AddrPort, local net.Addr, limit time.Duration) (string, error) {
 	var c net.Conn
+	family := "4"
+	if to.Addr().Is6() {
+		family = "6"
+	}
 	err := inNetNS(ns, func() (err error) {
-		c, err = (&net.Dialer{Timeout: limit, LocalAddr: local}).Dial(proto+"4", to.String())
+		c, err = (&net.Dialer{Timeout: limit, LocalAddr: local}).Dial(proto+family, to.String())
 		return err
 	})
 	if err != nil {

@@ -125,7 +125,7 @@ func flowsBy(t *testing.T, addr netip.Addr) []*netlink.ConntrackFlow {
 	t.Helper()
 	all, err := netlink.ConntrackTableList(netlink.ConntrackTable, netlink.FAMILY_V4)
 	must(t, err)
-	return slices.DeleteFunc(all, func(f *netlink.ConntrackFlow) bool { return !flowsTo(addr)(f) })
+	return slices.DeleteFunc(all, func(f *netlink.ConntrackFlow) bool { return !flowsTo([]netip.Addr{addr})(f) })
 }
 
 // A port that leads nowhere any more is refused, not left hanging.

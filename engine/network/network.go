@@ -6,7 +6,8 @@
 // one atomic netlink batch, so that no packet meets half of a change. The table has only base chains of its own and
 // accepts nothing on behalf of others: what the host's firewall drops stays dropped.
 //
-// IPv4 only for now. The table's family is inet, and the rules about who may talk to whom already hold for both.
+// A network has IPv4 always, and IPv6 when it has a subnet for it: the table's family is inet, and every rule holds for
+// both. Packets of unique local addresses leave the host under the host's own, as those of private IPv4 ones do.
 package network
 
 import (
@@ -29,9 +30,17 @@ type Network struct {
 	Internal bool         // no way out: its containers reach each other and the host only
 }
 
+// subnets are those of the families that the network has.
+func (n Network) subnets() []netip.Prefix {
+	if n.Subnet6.IsValid() {
+		return []netip.Prefix{n.Subnet, n.Subnet6}
+	}
+	return []netip.Prefix{n.Subnet}
+}
+
 // Publication is a port of the host that leads to containers, new connections taking turns among the Backends.
 type Publication struct {
-	HostIP   netip.Addr // zero or 0.0.0.0: every address of the host
+	HostIP   netip.Addr // zero: every address of the host; 0.0.0.0 or ::, every one of the family
 	HostPort uint16
 	Protocol string // "tcp" or "udp"
 	Backends []netip.AddrPort

@@ -213,7 +213,7 @@ func (v view) publishedWay(r translation) Way {
 func (v view) plainWay(port uint16, protocol string) Way {
 	way := Way{Port: port, Protocol: protocol}
 	if v.shared {
-		way.Hops = []Hop{v.anyEntry(port, protocol), v.listening(netip.Addr{}, port, protocol)}
+		way.Hops = []Hop{v.anyEntry(port, protocol, false), v.listening(netip.Addr{}, port, protocol)}
 		return way
 	}
 	way.Hops = []Hop{{Kind: HopRule, Missing: true, Text: "no rule leads here from a port of the host: only neighbours and the host itself reach it"}}
@@ -239,7 +239,7 @@ func (v view) entry(r translation) Hop {
 	case r.from.port == 0:
 		return Hop{Kind: HopHost, Missing: true, Text: "no port of the host leads to the rule"}
 	case !r.from.ip.IsValid():
-		return v.anyEntry(r.from.port, r.protocol)
+		return v.anyEntry(r.from.port, r.protocol, r.to.Addr().Is6())
 	}
 	for _, l := range v.host {
 		if l.has(r.from.ip) || l.Attrs().Name == "lo" && r.from.ip.IsLoopback() {
@@ -250,11 +250,12 @@ func (v view) entry(r translation) Hop {
 }
 
 // anyEntry stands for all of the host's interfaces: it shows the one towards the world.
-func (v view) anyEntry(port uint16, protocol string) Hop {
-	for _, l := range v.host {
-		if l.index() == v.uplink && len(l.addrs) > 0 {
-			return Hop{Kind: HopHost, Name: l.name(), Index: l.index(),
-				Text: portKey{l.addrs[0].Addr(), protocol, port}.String() + ", and every other address of the host"}
+func (v view) anyEntry(port uint16, protocol string, six bool) Hop {
+	up, ok := v.hostLink(v.uplink)
+	for _, a := range up.addrs {
+		if ok && a.Addr().Is6() == six {
+			return Hop{Kind: HopHost, Name: up.name(), Index: up.index(),
+				Text: portKey{a.Addr(), protocol, port}.String() + ", and every other address of the host"}
 		}
 	}
 	return Hop{Kind: HopHost, Name: "lo", Index: 1, Text: portKey{port: port, protocol: protocol}.String() + " of every address of the host; it has no default route"}

@@ -73,7 +73,19 @@ func (m *Manager) detach(ctx context.Context, p place) error {
 func (m *Manager) cutFlows(addr netip.Addr) error {
 	m.apply.Lock()
 	defer m.apply.Unlock()
-	return m.kernel.deleteFlows(flowsTo(addr))
+	return m.kernel.deleteFlows(flowsTo(m.bothAddrs(addr)))
+}
+
+// bothAddrs adds the IPv6 address that belongs to a container's IPv4 one.
+func (m *Manager) bothAddrs(addr netip.Addr) []netip.Addr {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, n := range m.state.Networks {
+		if n.Subnet.Contains(addr) && n.Subnet6.IsValid() {
+			return []netip.Addr{addr, n.Addr6(addr)}
+		}
+	}
+	return []netip.Addr{addr}
 }
 
 func (m *Manager) forget(p place, addr netip.Addr) {

@@ -22,8 +22,6 @@ type ruleset struct {
 	bridges  *nftables.Set // names of all bridges
 	internal *nftables.Set // those of internal networks
 	same     *nftables.Set // pairs of a bridge and itself
-	exact    *nftables.Set // address, protocol, port → chain of the publication
-	anywhere *nftables.Set // protocol, port → chain of the publication
 	counted  map[string]expr.Counter
 }
 
@@ -57,8 +55,8 @@ func (r *ruleset) addSets(networks []Network) {
 // host's 127.0.0.1. Replies to the host's own connections still carry the gateway's address here, before conntrack.
 func (r *ruleset) addGuard() {
 	c := r.base("guard", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, nftables.ChainPriorityRaw)
-	r.rule(c, ipv4(), daddrIn(loopback), iifIn(r.bridges), drop())
-	r.rule(c, ipv4(), saddrIn(loopback), iifIn(r.bridges), drop())
+	r.rule(c, daddrIn(loopback), iifIn(r.bridges), drop())
+	r.rule(c, saddrIn(loopback), iifIn(r.bridges), drop())
 }
 
 // addForward says who may talk to whom. Only the first packet of a connection gets past the first rule.
@@ -74,86 +72,119 @@ func (r *ruleset) addForward() {
 // addPostrouting gives packets that leave a network an address that the other side can answer to.
 func (r *ruleset) addPostrouting(networks []Network) {
 	c := r.base("postrouting", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource)
-	// The host to a port that it publishes on 127.0.0.1: the container could not answer to that address.
-	r.rule(c, ipv4(), saddrIn(loopback), oifIn(r.bridges), masquerade())
+	// The host to a port that it publishes on its loopback: the container could not answer to that address.
+	r.rule(c, saddrIn(loopback), oifIn(r.bridges), masquerade())
 	// An internal network has no default route, so a published port's client must seem to be the gateway.
 	r.rule(c, oifIn(r.internal), ctDNATed(), masquerade())
 	for _, n := range networks {
-		r.rule(c, ipv4(), saddrIn(n.Subnet), oifIsNot(n.Bridge), masquerade())
-		// Hairpin: a container to a published port whose backend is its neighbour. The answer must come back by here.
-		r.rule(c, ipv4(), saddrIn(n.Subnet), oifIs(n.Bridge), ctDNATed(), masquerade())
+		for _, subnet := range n.subnets() {
+			r.rule(c, saddrIn(subnet), oifIsNot(n.Bridge), masquerade())
+			// Hairpin: a container to a published port whose backend is its neighbour. The answer must come back by here.
+			r.rule(c, saddrIn(subnet), oifIs(n.Bridge), ctDNATed(), masquerade())
+		}
 	}
 }
 
-// addPublications leads from host ports to backends: two maps, and a chain for each publication.
+// addPublications leads from host ports to backends: a chain for each publication, two maps for each family, and the
+// ways there, from outside and from containers, and from the host itself.
 func (r *ruleset) addPublications(s State) {
-	var exact, anywhere []nftables.SetElement
+	published := r.chain("published")
+	for _, p := range s.Publications {
+		if len(p.Backends) > 0 { // else nothing answers: the host refuses the connection itself
+			r.addBackends(p)
+		}
+	}
+	r.addDoors(published, "", ip4(), s)
+	r.addDoors(published, "6", ip6(), s)
+
+	in := r.base("prerouting", nftables.ChainTypeNAT, nftables.ChainHookPrerouting, nftables.ChainPriorityNATDest)
+	// A neighbour on the wire may send to 127.0.0.1, and the route would be looked up only after the translation.
+	r.rule(in, daddrIn(loopback), verdict(expr.VerdictReturn, ""))
+	r.rule(in, daddrIn(loopback6), verdict(expr.VerdictReturn, ""))
+	r.rule(in, verdict(expr.VerdictJump, published.Name))
+
+	out := r.base("output", nftables.ChainTypeNAT, nftables.ChainHookOutput, nftables.ChainPriorityNATDest)
+	// IPv6 has no route_localnet: what leaves by ::1 never arrives. Refused at once, clients go on to 127.0.0.1.
+	r.rule(out, daddrIn(loopback6), verdict(expr.VerdictReturn, ""))
+	r.rule(out, verdict(expr.VerdictJump, published.Name))
+}
+
+// addDoors adds one family's maps from ports of the host to chains, and the rules that ask them.
+func (r *ruleset) addDoors(published *nftables.Chain, suffix string, f ipFamily, s State) {
+	exact, anywhere := doors(s, f)
+	port := []nftables.SetDatatype{f.addr, nftables.TypeInetProto, nftables.TypeInetService}
+	exactMap := r.set(nftables.Set{Name: "exact" + suffix, IsMap: true, DataType: nftables.TypeVerdict,
+		KeyType: nftables.MustConcatSetType(port...), Concatenation: true}, exact)
+	anywhereMap := r.set(nftables.Set{Name: "anywhere" + suffix, IsMap: true, DataType: nftables.TypeVerdict,
+		KeyType: nftables.MustConcatSetType(port[1:]...), Concatenation: true}, anywhere)
+	r.rule(published, f.is(), f.portVmap(exactMap))
+	r.rule(published, f.is(), daddrIsLocal(), anyPortVmap(anywhereMap))
+}
+
+// doors are the elements of one family's maps: for ports of one address, and for those of every address of the host.
+func doors(s State, f ipFamily) (exact, anywhere []nftables.SetElement) {
 	for _, n := range s.Networks {
 		// Names are resolved at the gateway, also when somebody publishes port 53 on every address.
-		for _, proto := range []string{"tcp", "udp"} {
-			exact = append(exact, nftables.SetElement{Key: portKey{n.Gateway, proto, 53}.bytes(), VerdictData: &expr.Verdict{Kind: expr.VerdictReturn}})
+		if familyOf(n.Gateway) == f {
+			for _, proto := range []string{"tcp", "udp"} {
+				exact = append(exact, nftables.SetElement{Key: portKey{n.Gateway, proto, 53}.bytes(), VerdictData: &expr.Verdict{Kind: expr.VerdictReturn}})
+			}
 		}
 	}
 	for _, p := range s.Publications {
 		if len(p.Backends) == 0 {
-			continue // nothing answers: the host refuses the connection itself
+			continue
 		}
-		r.addBackends(p)
-		e := nftables.SetElement{Key: p.key().bytes(), VerdictData: &expr.Verdict{Kind: expr.VerdictGoto, Chain: p.key().chain()}}
-		if p.key().ip.IsValid() {
-			exact = append(exact, e)
-		} else {
-			anywhere = append(anywhere, e)
+		for _, door := range p.key().doors() {
+			if familyOf(door.ip) != f {
+				continue
+			}
+			e := nftables.SetElement{Key: door.bytes(), VerdictData: &expr.Verdict{Kind: expr.VerdictGoto, Chain: p.key().chain()}}
+			if door.ip.IsUnspecified() {
+				anywhere = append(anywhere, e)
+			} else {
+				exact = append(exact, e)
+			}
 		}
 	}
-	r.addPortMaps(exact, anywhere)
-	r.addEntries()
+	return exact, anywhere
 }
 
-func (r *ruleset) addPortMaps(exact, anywhere []nftables.SetElement) {
-	port := []nftables.SetDatatype{nftables.TypeIPAddr, nftables.TypeInetProto, nftables.TypeInetService}
-	r.exact = r.set(nftables.Set{Name: "exact", IsMap: true, DataType: nftables.TypeVerdict,
-		KeyType: nftables.MustConcatSetType(port...), Concatenation: true}, exact)
-	r.anywhere = r.set(nftables.Set{Name: "anywhere", IsMap: true, DataType: nftables.TypeVerdict,
-		KeyType: nftables.MustConcatSetType(port[1:]...), Concatenation: true}, anywhere)
-}
-
-// addEntries adds the ways to the published ports: from outside and from containers, and from the host itself.
-func (r *ruleset) addEntries() {
-	published := r.chain("published")
-	r.rule(published, ipv4(), portVmap(r.exact))
-	r.rule(published, ipv4(), daddrIsLocal(), anyPortVmap(r.anywhere))
-
-	in := r.base("prerouting", nftables.ChainTypeNAT, nftables.ChainHookPrerouting, nftables.ChainPriorityNATDest)
-	// A neighbour on the wire may send to 127.0.0.1, and the route would be looked up only after the translation.
-	r.rule(in, ipv4(), daddrIn(loopback), verdict(expr.VerdictReturn, ""))
-	r.rule(in, verdict(expr.VerdictJump, published.Name))
-
-	out := r.base("output", nftables.ChainTypeNAT, nftables.ChainHookOutput, nftables.ChainPriorityNATDest)
-	r.rule(out, verdict(expr.VerdictJump, published.Name))
-}
-
-// addBackends makes a publication's chain, which sends connections to the backends in turn.
+// addBackends makes a publication's chain, which sends connections to the backends of their own family in turn.
 func (r *ruleset) addBackends(p Publication) {
-	name := p.key().chain()
-	c := r.chain(name)
-	if len(p.Backends) == 1 {
-		r.rule(c, ipv4(), protocol(p.Protocol), counter(r.counted[name]), dnatTo(p.Backends[0]))
+	c := r.chain(p.key().chain())
+	for _, f := range []ipFamily{ip4(), ip6()} {
+		var backends []netip.AddrPort
+		for _, b := range p.Backends {
+			if familyOf(b.Addr()) == f {
+				backends = append(backends, b)
+			}
+		}
+		if len(backends) > 0 {
+			r.addTurns(c, f, p.Protocol, backends)
+		}
+	}
+}
+
+func (r *ruleset) addTurns(c *nftables.Chain, f ipFamily, proto string, backends []netip.AddrPort) {
+	count := counter(r.counted[countKey(c.Name, f.number)])
+	if len(backends) == 1 {
+		r.rule(c, f.is(), protocol(proto), count, f.dnatTo(backends[0]))
 		return
 	}
-	elements := make([]nftables.SetElement, len(p.Backends))
-	for i, b := range p.Backends {
+	elements := make([]nftables.SetElement, len(backends))
+	for i, b := range backends {
 		elements[i] = nftables.SetElement{Key: binaryutil.BigEndian.PutUint32(uint32(i)), Val: addrPortBytes(b)}
 	}
 	turns := r.set(nftables.Set{Anonymous: true, Constant: true, IsMap: true, KeyType: nftables.TypeInteger,
-		DataType: nftables.MustConcatSetType(nftables.TypeIPAddr, nftables.TypeInetService)}, elements)
-	r.rule(c, ipv4(), protocol(p.Protocol), counter(r.counted[name]), inTurn(turns, len(p.Backends)), dnat())
+		DataType: nftables.MustConcatSetType(f.addr, nftables.TypeInetService)}, elements)
+	r.rule(c, f.is(), protocol(proto), count, inTurn(turns, len(backends)), f.dnat())
 }
 
-// bytes is the key as it lies in the kernel's registers: each part fills up four bytes; the address only if there is one.
+// bytes is the key as it lies in the kernel's registers: each part fills up four bytes; the address only if it is one.
 func (k portKey) bytes() []byte {
 	var b []byte
-	if k.ip.IsValid() {
+	if k.ip.IsValid() && !k.ip.IsUnspecified() {
 		b = k.ip.AsSlice()
 	}
 	return append(b, protocolNumber(k.protocol), 0, 0, 0, byte(k.port>>8), byte(k.port), 0, 0)

@@ -99,7 +99,7 @@ func (r *tableReader) doors() (map[string][]portKey, error) {
 		}
 		for _, e := range elements {
 			chain := verdictChain(e.Val)
-			if key, ok := parsePortKey(e.Key); ok && chain != "" {
+			if key, ok := parsePortKey(e.Key); ok && chain != "" && !slices.Contains(doors[chain], key) {
 				doors[chain] = append(doors[chain], key)
 			}
 		}
@@ -148,6 +148,9 @@ func (r *tableReader) readChain(c *nftables.Chain, doors []portKey) ([]translati
 		}
 		for _, to := range places {
 			for _, from := range doors {
+				if from.ip.IsValid() && from.ip.Is4() != to.Addr().Is4() {
+					continue
+				}
 				all = append(all, translation{chain: c.Name, protocol: c.Name[:3], from: from, to: to, turns: len(places), count: count})
 			}
 		}
