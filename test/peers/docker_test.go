@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -124,6 +125,7 @@ func (d *docker) stop() {
 		d.t.Error(err)
 	}
 	_ = d.daemon.Wait() // by a signal
+	d.endShims()
 	if d.t.Failed() {
 		log, _ := os.ReadFile(filepath.Join(d.dir, "log"))
 		d.t.Logf("dockerd: %s", log[max(0, len(log)-4000):])
@@ -138,6 +140,21 @@ func (d *docker) stop() {
 	}
 	if err := os.RemoveAll(d.dir); err != nil {
 		d.t.Error(err)
+	}
+}
+
+// endShims ends what a dockerd that ends leaves of its shims when it is interrupted while one says goodbye.
+func (d *docker) endShims() {
+	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, file := range lines {
+		line, err := os.ReadFile(file)
+		if err != nil || !bytes.Contains(line, []byte("containerd-shim")) || !bytes.Contains(line, []byte(d.dir+"/")) {
+			continue
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+		if err == nil {
+			_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended by now
+		}
 	}
 }
 
