@@ -105,6 +105,10 @@ func FuzzParseAck(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		_, _ = parseAck(b)
 		_, _ = parseGeneration(b)
+		_, _, _, _ = parseRuleCount(b)
+		_, _ = parsePortKey(b)
+		_, _ = parsePlace(b)
+		_ = verdictChain(b)
 	})
 }
 
@@ -123,4 +127,16 @@ func TestAliasRoundTrip(t *testing.T) {
 			t.Errorf("got %v %v %v", addr, p, ok)
 		}
 	}
+}
+
+func FuzzParseListeners(f *testing.F) {
+	f.Add("   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1")
+	f.Fuzz(func(t *testing.T, text string) {
+		all, err := parseListeners(strings.NewReader(text), "tcp")
+		for _, l := range all {
+			if err == nil && !l.addr.IsValid() {
+				t.Errorf("%q: %v", text, l)
+			}
+		}
+	})
 }
