@@ -75,9 +75,10 @@ type Engine struct {
 	started    bool                             // Run has begun: changes reach the kernel
 	events     eventLog
 
-	execs    atomic.Int64  // numbers the exec processes of this daemon's life
-	wake     chan struct{} // a hint for the restarter
-	netMu    sync.Mutex    // one change of the kernel's network at a time; taken before mu
+	filters  *sandbox.Filters // compiled seccomp policies, which most containers share
+	execs    atomic.Int64     // numbers the exec processes of this daemon's life
+	wake     chan struct{}    // a hint for the restarter
+	netMu    sync.Mutex       // one change of the kernel's network at a time; taken before mu
 	life     context.Context
 	end      context.CancelFunc
 	waiting  sync.WaitGroup // one goroutine a running container
@@ -112,6 +113,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 		containers: map[string]*entry{},
 		networks:   map[string]Network{},
 		steps:      map[string]stepHold{},
+		filters:    &sandbox.Filters{},
 		leaving:    map[string][]netip.Addr{},
 		connecting: map[string]netip.Addr{},
 		published:  map[string][]network.Publication{},

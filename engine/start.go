@@ -153,7 +153,8 @@ func (e *Engine) sandboxConfig(ctx context.Context, c Container, from *sources) 
 		return sandbox.Config{}, err
 	}
 	cfg := sandbox.Config{ID: c.ID, Spec: spec, Rootfs: sandboxRootfs(root), CgroupPath: in.cgroup, Console: c.Spec.TTY,
-		Init: c.Spec.Init, MakeCwd: true}
+		Filters: e.filters,
+		Init:    c.Spec.Init, MakeCwd: true}
 	cfg.Attach = e.attacher(c)
 	return cfg, nil
 }

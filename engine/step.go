@@ -180,7 +180,7 @@ func (e *Engine) stepConfig(step Step, id, dir string, hold stepHold) (sandbox.C
 	if len(step.Rootfs.Lower) == 0 {
 		root = sandbox.Rootfs{Path: step.Rootfs.Upper}
 	}
-	return sandbox.Config{ID: id, Spec: s, Rootfs: root, CgroupPath: s.Linux.CgroupsPath}, nil
+	return sandbox.Config{ID: id, Spec: s, Rootfs: root, CgroupPath: s.Linux.CgroupsPath, Filters: e.filters}, nil
 }
 
 // isOverlay reports whether a folder is shown by an overlay, whose ids the kernel cannot map: a stage of several layers

@@ -227,6 +227,20 @@ func TestBindsAndVolumes(t *testing.T) {
 	}
 }
 
+// As images of systemd's distributions have it: /etc/resolv.conf is a link to a file that only a running system makes.
+func TestABindOntoALinkThatLeadsNowhereMakesWhatItLeadsTo(t *testing.T) {
+	l := newLab(t)
+	l.must(os.MkdirAll(filepath.Join(l.layer, "etc"), 0o755))
+	l.must(os.Symlink("../run/systemd/resolve/stub", filepath.Join(l.layer, "etc/resolv.conf")))
+	file := filepath.Join(t.TempDir(), "resolv.conf")
+	l.must(os.WriteFile(file, []byte("nameserver 10.0.0.1\n"), 0o644))
+	cfg := l.sh("cat /etc/resolv.conf /run/systemd/resolve/stub")
+	cfg.Spec.Mounts = append(cfg.Spec.Mounts, specs.Mount{Destination: "/etc/resolv.conf", Type: "bind", Source: file, Options: []string{"rbind"}})
+	if out := l.run(cfg); out != strings.Repeat("nameserver 10.0.0.1\n", 2) {
+		t.Errorf("got %s", out)
+	}
+}
+
 func TestManyLayers(t *testing.T) {
 	l := newLab(t)
 	cfg := l.sh("ls /l | wc -l")

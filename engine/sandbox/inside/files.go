@@ -2,6 +2,7 @@ package inside
 
 import (
 	"errors"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -173,8 +174,23 @@ func (m *machine) readOnly(o *program.Op) error {
 	return fail(o.Path, moveOnto(clone, target))
 }
 
+// sysctl writes to the container's own /proc/sys and nowhere else: a volume that an image had mounted over a part of it
+// could hold links to files of the kernel that are the host's (CVE-2025-52881).
 func (m *machine) sysctl(o *program.Op) error {
-	fd, err := m.open(o.Path, unix.O_WRONLY)
+	proc, err := m.open("/proc", unix.O_PATH|unix.O_DIRECTORY)
+	if err != nil {
+		return fail(o.Path, err)
+	}
+	defer unix.Close(proc)
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(proc, &st); err != nil {
+		return fail(o.Path, err)
+	}
+	if st.Type != unix.PROC_SUPER_MAGIC {
+		return fail(o.Path, unix.EXDEV)
+	}
+	how := unix.OpenHow{Flags: unix.O_WRONLY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_XDEV}
+	fd, err := unix.Openat2(proc, strings.TrimPrefix(o.Path, "/proc/"), &how)
 	if err != nil {
 		return fail(o.Path, err)
 	}

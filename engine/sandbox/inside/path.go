@@ -57,20 +57,33 @@ func (m *machine) openDirVia(p string, links int) (int, error) {
 	if fd, err = m.open(p, unix.O_PATH|unix.O_DIRECTORY); !errors.Is(err, unix.ENOENT) {
 		return fd, err
 	}
+	target, err := readLink(parent, p, links)
+	if err != nil {
+		return -1, err
+	}
+	return m.openDirVia(target, links+1)
+}
+
+// readLink returns where the link p, whose folder is parent, leads within the root; an error when it is not one, or when
+// it is one too many.
+func readLink(parent int, p string, links int) (string, error) {
 	var link [unix.PathMax]byte
 	n, err := unix.Readlinkat(parent, path.Base(p), link[:])
 	if err != nil || links == maxLinks {
-		return -1, unix.ELOOP
+		return "", unix.ELOOP
 	}
 	target := string(link[:n])
 	if !path.IsAbs(target) {
 		target = path.Join(path.Dir(p), target)
 	}
-	return m.openDirVia(path.Clean(target), links+1)
+	return path.Clean(target), nil
 }
 
 // openFile opens the file p, making it and its parents when they are missing.
-func (m *machine) openFile(p string) (int, error) {
+func (m *machine) openFile(p string) (int, error) { return m.openFileVia(p, 0) }
+
+// openFileVia is openFile after links many links that led nowhere yet, as an image's /etc/resolv.conf may.
+func (m *machine) openFileVia(p string, links int) (int, error) {
 	fd, err := m.open(p, unix.O_PATH)
 	if !errors.Is(err, unix.ENOENT) {
 		return fd, err
@@ -81,6 +94,13 @@ func (m *machine) openFile(p string) (int, error) {
 	}
 	defer unix.Close(parent)
 	fd, err = unix.Openat(parent, path.Base(p), unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_WRONLY|unix.O_CLOEXEC, 0o644)
+	if errors.Is(err, unix.EEXIST) {
+		target, err := readLink(parent, p, links)
+		if err != nil {
+			return -1, err
+		}
+		return m.openFileVia(target, links+1)
+	}
 	if err != nil {
 		return -1, err
 	}
