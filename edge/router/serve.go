@@ -39,7 +39,9 @@ func (r *Router) Serve(ctx context.Context, l net.Listener) error {
 	case <-ctx.Done():
 	}
 	closed := once.Close()
-	_ = <-failed // it ended because of the close
+	if err := <-failed; !errors.Is(err, net.ErrClosed) {
+		closed = errors.Join(closed, err) // it was not the close that ended it
+	}
 	r.leaving.Store(true)
 	defer r.leaving.Store(false)
 	return errors.Join(closed, r.finish(context.WithoutCancel(ctx), server, &open))
