@@ -51,9 +51,10 @@ func (s *Store) Prepare(ctx context.Context, key string, d naru.Digest) (Rootfs,
 	if err != nil {
 		return Rootfs{}, fmt.Errorf("prepare root file system from image %s: %w", d.Short(), err)
 	}
-	mounts, err := s.snapshots.Prepare(ctx, rootfsPrefix+key, top, snapshots.WithLabels(permanentWith(d)))
-	if errdefs.IsAlreadyExists(err) {
-		mounts, err = s.existing(ctx, key, top)
+	// Reading first: a container asks at each start and exec, and trying to make what is there waits for the disk.
+	mounts, err := s.existing(ctx, key, top)
+	if errdefs.IsNotFound(err) {
+		mounts, err = s.snapshots.Prepare(ctx, rootfsPrefix+key, top, snapshots.WithLabels(permanentWith(d)))
 	}
 	if err != nil {
 		return Rootfs{}, fmt.Errorf("prepare root file system %s: %w", key, err)
