@@ -69,7 +69,7 @@ type Engine struct {
 	containers map[string]*entry
 	networks   map[string]Network
 	steps      map[string]stepHold
-	leaving    map[string][]netip.Addr          // addresses of containers that have exited and whose devices have not gone yet
+	leaving    map[string]departure
 	connecting map[string]netip.Addr            // addresses of running containers that are being put on one more network
 	published  map[string][]network.Publication // by the key that Publish was given
 	started    bool                             // Run has begun: changes reach the kernel
@@ -114,7 +114,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 		networks:   map[string]Network{},
 		steps:      map[string]stepHold{},
 		filters:    &sandbox.Filters{},
-		leaving:    map[string][]netip.Addr{},
+		leaving:    map[string]departure{},
 		connecting: map[string]netip.Addr{},
 		published:  map[string][]network.Publication{},
 		wake:       make(chan struct{}, 1),

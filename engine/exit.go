@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"syscall"
 	"time"
 
@@ -69,9 +70,9 @@ const lostExitCode = 255
 // lostExit has a signal that is none, which tells it from an exit with that status.
 func lostExit() keeper.Exit { return keeper.Exit{Code: lostExitCode, Signal: -1, At: time.Now()} }
 
-// settleExit writes the exit down, tells who waits for it, and then cleans up what can take its time: the kernel takes
-// a moment to let go of a network device. A crash in between leaves what Adopt repeats or Fsck finds. The caller holds
-// en.op.
+// settleExit writes the exit down, tells who waits for it, and has the rest cleaned up beside everything else: the kernel
+// takes a moment to let go of a network device. A crash in between leaves what Adopt repeats or Fsck finds. The caller
+// holds en.op.
 func (e *Engine) settleExit(ctx context.Context, en *entry, exit keeper.Exit) error {
 	c := e.snapshot(en)
 	if c.State != Running && c.State != Starting {
@@ -83,17 +84,18 @@ func (e *Engine) settleExit(ctx context.Context, en *entry, exit keeper.Exit) er
 	}
 	c.exited(exit, oom)
 	c.settle(time.Now())
-	e.occupy(en, true)
-	defer e.occupy(en, false)
+	gone := e.depart(en)
 	defer e.tell(en) // also of an exit that could not be written down: it has ended all the same
 	if err := e.writeExit(ctx, en, c); err != nil {
+		gone()
 		return err
 	}
-	e.tell(en)
-	if err := e.cleanKernel(ctx, c.ID); err != nil {
-		return err
-	}
-	return e.applyChange(ctx)
+	e.waiting.Go(func() {
+		defer gone()
+		e.logFailure("take a port back", e.applyChange(ctx))
+		e.logFailure("clean up after a container", e.cleanKernel(ctx, c.ID))
+	})
+	return nil
 }
 
 // exited notes how the container's process ended.
@@ -147,17 +149,44 @@ func (e *Engine) writeExit(ctx context.Context, en *entry, c Container) error {
 	return e.removeWhenLeft(ctx, en)
 }
 
-// occupy says whether the container's address is still in use although it does not run: its device is being removed.
-func (e *Engine) occupy(en *entry, yes bool) {
+// departure is what a container that has ended still occupies: its devices are being removed.
+type departure struct {
+	addrs []netip.Addr
+	gone  chan struct{} // closed at the end of it
+}
+
+// depart notes the departure of a container and returns the function that ends it.
+func (e *Engine) depart(en *entry) (gone func()) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if yes {
-		for _, at := range en.c.endpoints() {
-			e.leaving[en.c.ID] = append(e.leaving[en.c.ID], at.Addr)
-		}
-		return
+	d := departure{gone: make(chan struct{})}
+	for _, at := range en.c.endpoints() {
+		d.addrs = append(d.addrs, at.Addr)
 	}
-	delete(e.leaving, en.c.ID)
+	id := en.c.ID
+	e.leaving[id] = d
+	return func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		delete(e.leaving, id)
+		close(d.gone)
+	}
+}
+
+// departed waits until nothing of the container's last run is left in the kernel.
+func (e *Engine) departed(ctx context.Context, id string) error {
+	e.mu.Lock()
+	d, leaving := e.leaving[id]
+	e.mu.Unlock()
+	if !leaving {
+		return nil
+	}
+	select {
+	case <-d.gone:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // cleanKernel removes what the kernel holds for a container that does not run any more: processes that its process 1

@@ -38,6 +38,9 @@ func (e *Engine) Start(ctx context.Context, idOrName string) error {
 
 // startOnce starts a container that does not run. The caller holds en.op.
 func (e *Engine) startOnce(ctx context.Context, en *entry, c Container) error {
+	if err := e.departed(ctx, c.ID); err != nil {
+		return err
+	}
 	e.mu.Lock()
 	en.renew()
 	e.mu.Unlock()

@@ -131,8 +131,8 @@ func (e *Engine) addrTaken(id string) func(netip.Addr) bool {
 	for _, s := range e.steps {
 		taken[s.addr] = true
 	}
-	for _, addrs := range e.leaving {
-		for _, addr := range addrs {
+	for _, d := range e.leaving {
+		for _, addr := range d.addrs {
 			taken[addr] = true
 		}
 	}
