@@ -83,7 +83,7 @@ func (s *suite) watchVictim(t *testing.T, watch string) outcome {
 	body, err := os.ReadFile(s.attacker)
 	must(t, err)
 	must(t, os.WriteFile(victim, body, 0o755))
-	script := fmt.Sprintf("mount -t proc proc /proc; %s %s victim 5 & w=$!; for i in 1 2 3 4 5 6 7 8; do %s hold 0 >/dev/null; done; wait $w; exit $?", s.attacker, watch, victim)
+	script := fmt.Sprintf("mount -t proc proc /proc; %s %s victim 5 & w=$!; for i in 1 2 3 4 5 6 7 8; do %s hold 0 >/dev/null 2>&1; done; wait $w; exit $?", s.attacker, watch, victim)
 	cmd := exec.CommandContext(t.Context(), "sh", "-c", script)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWPID, Unshareflags: unix.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
 	timer := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() })
