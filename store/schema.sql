@@ -47,7 +47,7 @@ CREATE INDEX rollouts_by_app ON rollouts (app, environment, id);
 CREATE UNIQUE INDEX rollouts_one_open ON rollouts (app, environment)
     WHERE state NOT IN ('done', 'failed', 'superseded');
 
--- target/machine owns: the sets wanted here, their instances, and who gets traffic.
+-- target/machine owns: the sets wanted here, and who gets traffic. Their instances are containers with labels.
 CREATE TABLE sets (
     app         TEXT NOT NULL,
     environment TEXT NOT NULL,
@@ -60,13 +60,6 @@ CREATE TABLE traffic (
     environment  TEXT NOT NULL,
     traffic_json TEXT NOT NULL,
     PRIMARY KEY (app, environment)
-) STRICT;
-CREATE TABLE instances (
-    id            TEXT PRIMARY KEY,
-    app           TEXT NOT NULL,
-    environment   TEXT NOT NULL,
-    set_key       TEXT NOT NULL,
-    instance_json TEXT NOT NULL
 ) STRICT;
 
 -- engine owns: networks and containers; it has never heard of apps.

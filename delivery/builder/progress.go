@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/moby/buildkit/client"
-	"github.com/opencontainers/go-digest"
 
 	"naru/naru"
 )
@@ -101,34 +100,4 @@ func timeOf(t *time.Time) time.Time {
 		return time.Time{}
 	}
 	return *t
-}
-
-func timeIn(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	return &t
-}
-
-// status is the way back, for BuildKit's renderer.
-func (p Progress) status() *client.SolveStatus {
-	s := &client.SolveStatus{}
-	for _, n := range p.Steps {
-		v := &client.Vertex{Digest: digest.Digest(n.ID), Name: n.Name, Started: timeIn(n.StartedAt), Completed: timeIn(n.EndedAt), Cached: n.Cached, Error: n.Error}
-		for _, in := range n.Inputs {
-			v.Inputs = append(v.Inputs, digest.Digest(in))
-		}
-		s.Vertexes = append(s.Vertexes, v)
-	}
-	for _, t := range p.Transfers {
-		s.Statuses = append(s.Statuses, &client.VertexStatus{ID: t.ID, Vertex: digest.Digest(t.Step), Name: t.Name,
-			Total: t.Total, Current: t.Current, Timestamp: t.At, Started: timeIn(t.StartedAt), Completed: timeIn(t.EndedAt)})
-	}
-	for _, l := range p.Logs {
-		s.Logs = append(s.Logs, &client.VertexLog{Vertex: digest.Digest(l.Step), Stream: l.Stream, Data: l.Data, Timestamp: l.At})
-	}
-	for _, w := range p.Warnings {
-		s.Warnings = append(s.Warnings, &client.VertexWarning{Vertex: digest.Digest(w.Step), Level: 1, Short: []byte(w.Message), URL: w.URL})
-	}
-	return s
 }
