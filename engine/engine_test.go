@@ -192,7 +192,7 @@ func TestANewEngineAdoptsWhatRunsAndHearsOfWhatEnded(t *testing.T) {
 
 func waitGone(t *testing.T, pid int) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		if unix.Kill(pid, 0) != nil {
 			return
 		}

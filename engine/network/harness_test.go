@@ -244,9 +244,12 @@ type writerTo struct {
 
 func (w writerTo) Write(b []byte) (int, error) { return w.WriteTo(b, w.to) }
 
+// patience is for an emulated machine: what does not answer is found by expectNone.
+const patience = 5 * time.Second
+
 // ask calls an address from a namespace and returns the answer, or the error.
 func ask(ns *os.File, proto string, to netip.AddrPort) (string, error) {
-	return askFrom(ns, proto, to, nil, time.Second)
+	return askFrom(ns, proto, to, nil, patience)
 }
 
 func askFrom(ns *os.File, proto string, to netip.AddrPort, local net.Addr, limit time.Duration) (string, error) {

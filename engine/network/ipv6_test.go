@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"os"
 	"testing"
-	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -100,7 +99,7 @@ func TestIPv6(t *testing.T) {
 // who asks before asks again a second later.
 func expect6(t *testing.T, ns *os.File, proto string, to netip.AddrPort, want string) {
 	t.Helper()
-	got, err := askFrom(ns, proto, to, nil, 5*time.Second)
+	got, err := askFrom(ns, proto, to, nil, patience)
 	if err != nil || got != want {
 		t.Errorf("%s %s: got %q, %v; want %q", proto, to, got, err, want)
 	}

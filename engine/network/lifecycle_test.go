@@ -97,7 +97,7 @@ type peer struct{ net.Conn }
 
 func talk(t *testing.T, proto string, port uint16) peer {
 	t.Helper()
-	c, err := net.DialTimeout(proto+"4", at(localhost, port).String(), time.Second)
+	c, err := net.DialTimeout(proto+"4", at(localhost, port).String(), patience)
 	must(t, err)
 	t.Cleanup(func() { c.Close() })
 	return peer{c}
@@ -106,7 +106,7 @@ func talk(t *testing.T, proto string, port uint16) peer {
 func (p peer) hear(t *testing.T, want string) {
 	t.Helper()
 	buf := make([]byte, 64)
-	_ = p.SetReadDeadline(time.Now().Add(time.Second))
+	_ = p.SetReadDeadline(time.Now().Add(patience))
 	k, err := p.Read(buf)
 	if got := string(buf[:k]); got != want {
 		t.Errorf("heard %q, %v; want %q", got, err, want)

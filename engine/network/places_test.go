@@ -46,6 +46,26 @@ func TestContainerOnSeveralNetworks(t *testing.T) {
 	}
 }
 
+// When Attach returns, the kernel drops nothing any more: both ends are up, and the bridge forwards what comes by the port.
+func TestAnAttachedInterfaceCarriesAtOnce(t *testing.T) {
+	m := newHost(t)
+	n := testNetwork(1)
+	must(t, m.Apply(t.Context(), State{Networks: []Network{n}}))
+	for i := range byte(5) {
+		e := attach(t, m, n, 2+i)
+		up := func(name string) error {
+			link, err := netlink.LinkByName(name)
+			if err == nil && link.Attrs().OperState != netlink.OperUp {
+				t.Errorf("%d: %s is %s", i, name, link.Attrs().OperState)
+			}
+			return err
+		}
+		must(t, inNetNS(e.ns, func() error { return up("eth0") }))
+		must(t, up(m.vethName(place{id: e.id, iface: "eth0"})))
+		must(t, up(n.Bridge))
+	}
+}
+
 // Packets of containers fit through the host's way to the world.
 func TestMTUFollowsTheUplink(t *testing.T) {
 	m := newHost(t)

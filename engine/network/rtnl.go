@@ -1,9 +1,12 @@
 package network
 
 import (
+	"cmp"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
+	"time"
 	"unsafe"
 
 	"github.com/mdlayher/netlink"
@@ -65,39 +68,44 @@ func (c conversation) say(requests ...request) error {
 // answer reads the acknowledgement of one request: they come in the order of the requests.
 func (c conversation) answer(r request) error {
 	var buf [1024]byte
+	b, err := c.receive(buf[:], r.Seq)
+	if err != nil {
+		return err
+	}
+	return parseAck(b)
+}
+
+// receive reads into a buffer until there is the answer to the request of that number.
+func (c conversation) receive(buf []byte, seq uint32) ([]byte, error) {
 	for {
-		n, _, err := unix.Recvfrom(c.fd, buf[:], 0)
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("receive from netlink: %w", err)
-		}
-		if seq, err := parseAck(buf[:n]); seq == r.Seq {
-			return err
+		n, _, err := unix.Recvfrom(c.fd, buf, 0)
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return nil, fmt.Errorf("receive from netlink: %w", err)
+		case n >= unix.SizeofNlMsghdr && binary.NativeEndian.Uint32(buf[8:]) == seq:
+			return buf[:n], nil
 		}
 	}
 }
 
 // parseAck reads an NLMSG_ERROR message: header, error number, the request's header, attributes.
-func parseAck(b []byte) (seq uint32, err error) {
+func parseAck(b []byte) error {
 	const ack = unix.SizeofNlMsghdr + 4 + unix.SizeofNlMsghdr
 	if len(b) < ack || binary.NativeEndian.Uint16(b[4:]) != unix.NLMSG_ERROR {
-		return 0, nil
+		return errNotAnAnswer
 	}
-	seq = binary.NativeEndian.Uint32(b[8:])
 	errno := -int32(binary.NativeEndian.Uint32(b[unix.SizeofNlMsghdr:]))
 	if errno == 0 {
-		return seq, nil
+		return nil
 	}
-	err = unix.Errno(errno)
 	attrs, _ := netlink.UnmarshalAttributes(b[ack:]) // unreadable ones: an error without its reason in words
 	for _, a := range attrs {
 		if a.Type == unix.NLMSGERR_ATTR_MSG {
-			return seq, fmt.Errorf("%w (%s)", err, unix.ByteSliceToString(a.Data))
+			return fmt.Errorf("%w (%s)", unix.Errno(errno), unix.ByteSliceToString(a.Data))
 		}
 	}
-	return seq, err
+	return unix.Errno(errno)
 }
 
 // index asks for the number of an interface in the socket's namespace, with an ioctl that any socket takes.
@@ -112,10 +120,36 @@ func (c conversation) index(name string) (int, error) {
 	return int(ifr.Uint32()), nil
 }
 
+// operUp is RFC 2863's ifOperStatus "up", as Linux numbers it.
+const operUp = 6
+
+// errNotAnAnswer is of bytes that the kernel does not send.
+var errNotAnAnswer = errors.New("netlink: not an answer to the question")
+
+// settling is how long an interface gets to come up: the kernel looks at changed carriers at least once a second.
+const settling = 2 * time.Second
+
 // settle waits until an interface's carrier has come through: the kernel tells its other parts (the bridge, the queue)
 // of it later, from a work queue, and drops packets meanwhile. Asking for the link's state as ethtool does makes it
-// happen now, since Linux 6.1; before, only soon.
+// happen now, since Linux 6.8; before, the interface is asked until it says that it is up. One that does not come up is
+// no error: its other end may be down.
 func (c conversation) settle(name string) error {
+	if err := c.syncCarrier(name); err != nil {
+		return fmt.Errorf("wait for interface %s: %w", name, err)
+	}
+	for deadline := time.Now().Add(settling); ; time.Sleep(200 * time.Microsecond) {
+		state, err := c.operState(name)
+		if err != nil {
+			return fmt.Errorf("wait for interface %s: %w", name, err)
+		}
+		if state == operUp || time.Now().After(deadline) {
+			return nil
+		}
+	}
+}
+
+// syncCarrier asks for the link's state as ethtool does (ETHTOOL_GLINK).
+func (c conversation) syncCarrier(name string) error {
 	value := struct{ cmd, data uint32 }{cmd: unix.ETHTOOL_GLINK}
 	ifr := struct {
 		name [unix.IFNAMSIZ]byte
@@ -124,9 +158,44 @@ func (c conversation) settle(name string) error {
 	}{data: unsafe.Pointer(&value)}
 	copy(ifr.name[:unix.IFNAMSIZ-1], name)
 	if _, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(c.fd), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&ifr))); e != 0 && e != unix.EOPNOTSUPP {
-		return fmt.Errorf("wait for interface %s: %w", name, e)
+		return e
 	}
 	return nil
+}
+
+// operState reads an interface's operational state (RFC 2863), which the kernel sets when it has told all its parts.
+func (c conversation) operState(name string) (uint8, error) {
+	const skipStats = 1 << 3 // RTEXT_FILTER_SKIP_STATS: they are half of the answer
+	r := newRequest("get link", unix.RTM_GETLINK, 0, nl.NewIfInfomsg(unix.AF_UNSPEC),
+		nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)), nl.NewRtAttr(unix.IFLA_EXT_MASK, nl.Uint32Attr(skipStats)))
+	r.Flags &^= unix.NLM_F_ACK // the link is the answer
+	if err := unix.Sendto(c.fd, r.Serialize(), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return 0, fmt.Errorf("send to netlink: %w", err)
+	}
+	b, err := c.receive(make([]byte, 8192), r.Seq)
+	if err != nil {
+		return 0, err
+	}
+	return parseOperState(b)
+}
+
+// parseOperState reads the operational state in an RTM_NEWLINK message: header, ifinfomsg, attributes. Anything else is
+// an error that the kernel has with the request.
+func parseOperState(b []byte) (uint8, error) {
+	const link = unix.SizeofNlMsghdr + unix.SizeofIfInfomsg
+	if len(b) < link || binary.NativeEndian.Uint16(b[4:]) != unix.RTM_NEWLINK {
+		return 0, cmp.Or(parseAck(b), errNotAnAnswer)
+	}
+	attrs, err := netlink.UnmarshalAttributes(b[link:])
+	if err != nil {
+		return 0, fmt.Errorf("read link: %w", err)
+	}
+	for _, a := range attrs {
+		if a.Type == unix.IFLA_OPERSTATE && len(a.Data) == 1 {
+			return a.Data[0], nil
+		}
+	}
+	return 0, errNotAnAnswer
 }
 
 // writeSysctl sets a value in /proc/sys/net of the thread's network namespace.
