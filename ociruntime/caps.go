@@ -27,9 +27,9 @@ func (r *Runtime) grant(p *specs.Process, l *specs.Linux) error {
 	}
 	granted := *p.Capabilities
 	missing := map[string]bool{}
-	for _, set := range []*[]string{&granted.Bounding, &granted.Effective, &granted.Permitted, &granted.Inheritable, &granted.Ambient} {
-		*set = slices.DeleteFunc(slices.Clone(*set), func(name string) bool {
-			if slices.Contains(have, "CAP_"+strings.TrimPrefix(name, "CAP_")) {
+	only := func(set, among []string) []string {
+		return slices.DeleteFunc(slices.Clone(set), func(name string) bool {
+			if slices.ContainsFunc(among, func(other string) bool { return capName(other) == capName(name) }) {
 				return false
 			}
 			if !missing[name] {
@@ -39,9 +39,17 @@ func (r *Runtime) grant(p *specs.Process, l *specs.Linux) error {
 			return true
 		})
 	}
+	for _, set := range []*[]string{&granted.Bounding, &granted.Effective, &granted.Permitted, &granted.Inheritable} {
+		*set = only(*set, have)
+	}
+	// The kernel wants what is ambient to be permitted and inheritable too; runc's own example config forgets the latter.
+	granted.Ambient = only(only(granted.Ambient, granted.Permitted), granted.Inheritable)
 	p.Capabilities = &granted
 	return nil
 }
+
+// capName is a capability's name without the prefix, which some leave out.
+func capName(s string) string { return strings.TrimPrefix(s, "CAP_") }
 
 // boundingSet are the capabilities that root gets when this process executes a program.
 func boundingSet() ([]string, error) {

@@ -290,6 +290,20 @@ func TestCapabilitiesThatCannotBeGranted(t *testing.T) {
 	}
 }
 
+// The kernel would refuse it; runc spec of 1.1.5 asks for it, and runc says nothing.
+func TestWhatIsAmbientIsInheritableToo(t *testing.T) {
+	l := newLab(t)
+	both := []string{"CAP_KILL", "CHOWN"}
+	l.spec.Process.Capabilities = &specs.LinuxCapabilities{Bounding: both, Permitted: both, Inheritable: []string{"CAP_CHOWN"}, Ambient: both}
+	l.sh("grep CapAmb /proc/self/status | cut -f2")
+	if got := l.run(); got != "0000000000000001" {
+		t.Errorf("got %q", got)
+	}
+	if got := strings.Join(l.warned, "\n"); got != "capability CAP_KILL cannot be granted here" {
+		t.Errorf("warned %q", got)
+	}
+}
+
 // config.md, Linux, default devices: the container can use them, whatever its device rules forget.
 func TestDefaultDevicesAreAllowed(t *testing.T) {
 	l := newLab(t)
