@@ -53,7 +53,8 @@ test-long: build ## what test/faults and the power cut do, for an hour instead o
 	NARU_VM=powercut NARU_BIN=$(CURDIR)/bin/naru go test -json -count 1 -timeout 90m ./test/vm -run PowerCut -cuts 30 | $(REPORT)
 
 bench: build ## naru against its peers, side by side on this machine (root)
-	go run ./bench/start -naru bin/naru
+	go run ./bench/start
+	go run ./bench/sandbox
 
 demo: build ## deploy examples/guestbook on this machine and show a request answered (root)
 	@examples/demo.sh bin/naru

@@ -4,11 +4,13 @@
 package measure
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -18,6 +20,16 @@ import (
 type Contestant struct {
 	Name string
 	Do   func() error
+	Own  func() (time.Duration, error) // in the place of Do, for one with a clock of its own
+}
+
+func (c Contestant) round() (time.Duration, error) {
+	if c.Own != nil {
+		return c.Own()
+	}
+	start := time.Now()
+	err := c.Do()
+	return time.Since(start), err
 }
 
 // Series is how long each round of one contestant took, sorted.
@@ -31,9 +43,7 @@ func Alternate(warmup, rounds int, contestants ...Contestant) ([]Series, error) 
 	all := make([]Series, len(contestants))
 	for round := range warmup + rounds {
 		for i, c := range contestants {
-			start := time.Now()
-			err := c.Do()
-			took := time.Since(start)
+			took, err := c.round()
 			if err != nil {
 				return nil, fmt.Errorf("round %d of %s: %w", round, c.Name, err)
 			}
@@ -49,26 +59,40 @@ func Alternate(warmup, rounds int, contestants ...Contestant) ([]Series, error) 
 	return all, nil
 }
 
+// Together runs one contestant's rounds in that many goroutines at once, each that many.
+func Together(goroutines, rounds int, c Contestant) (Series, error) {
+	took, errs := make([][]time.Duration, goroutines), make([]error, goroutines)
+	var all sync.WaitGroup
+	for i := range goroutines {
+		all.Go(func() {
+			series, err := Alternate(1, rounds, c)
+			if errs[i] = err; err == nil {
+				took[i] = series[0].Took
+			}
+		})
+	}
+	all.Wait()
+	s := Series{Name: c.Name, Took: slices.Concat(took...)}
+	slices.Sort(s.Took)
+	return s, errors.Join(errs...)
+}
+
 // Median is the middle of the rounds, or the mean of the two in the middle.
 func (s Series) Median() time.Duration {
 	n := len(s.Took)
 	return (s.Took[(n-1)/2] + s.Took[n/2]) / 2
 }
 
-// quantile is the round that a share q of the rounds were no slower than.
-func (s Series) quantile(q float64) time.Duration {
+// Quantile is the round that a share q of the rounds were no slower than.
+func (s Series) Quantile(q float64) time.Duration {
 	return s.Took[int(q*float64(len(s.Took)-1))]
 }
 
-// Print writes a line for each series, and one with the ratio of the first's median to each other's.
-func Print(all []Series) {
+// Print writes a line for each series.
+func Print(all ...Series) {
 	for _, s := range all {
-		fmt.Printf("%-10s median %s   p10 %s   p90 %s   (%d rounds)\n",
-			s.Name, millis(s.Median()), millis(s.quantile(0.1)), millis(s.quantile(0.9)), len(s.Took))
-	}
-	for _, peer := range all[1:] {
-		ratio := float64(all[0].Median()) / float64(peer.Median())
-		fmt.Printf("ratio %s / %s: %.4f = 1/%.1f\n", all[0].Name, peer.Name, ratio, 1/ratio)
+		fmt.Printf("%-12s median %s   p10 %s   p90 %s   (%d rounds)\n",
+			s.Name, millis(s.Median()), millis(s.Quantile(0.1)), millis(s.Quantile(0.9)), len(s.Took))
 	}
 }
 

@@ -3,7 +3,6 @@ package peer
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -26,22 +25,21 @@ type Docker struct {
 // StartDocker runs the dockerd that test/deps.sh unpacked below deps. It lives in its own network and mount namespace:
 // its bridge, its iptables rules and its mounts are nobody else's, and end with it.
 func StartDocker(ctx context.Context, deps, dir string) (*Docker, error) {
-	bin := filepath.Join(deps, "docker", "usr", "bin")
-	sbin := filepath.Join(deps, "docker", "usr", "sbin")
-	if _, err := os.Stat(filepath.Join(sbin, "dockerd")); err != nil {
-		return nil, fmt.Errorf("find dockerd: %w (run make deps)", err)
+	dockerd, err := unpacked(deps, "dockerd")
+	if err != nil {
+		return nil, err
 	}
+	sbin, bin := filepath.Dir(dockerd), filepath.Join(deps, "docker", "usr", "bin")
 	d := &Docker{
 		bin: filepath.Join(bin, "docker"), socket: "unix://" + filepath.Join(dir, "docker.sock"),
 		path:   append(os.Environ(), "PATH="+bin+":"+sbin+":"+os.Getenv("PATH")),
 		parent: "/naru-bench-" + filepath.Base(dir), dir: dir,
 	}
-	cmd := exec.Command(filepath.Join(sbin, "dockerd"), "--data-root", filepath.Join(dir, "docker"),
+	cmd := exec.Command(dockerd, "--data-root", filepath.Join(dir, "docker"),
 		"--exec-root", filepath.Join(dir, "exec"), "--pidfile", filepath.Join(dir, "docker.pid"),
 		"--host", d.socket, "--cgroup-parent", d.parent)
 	cmd.Env = d.path
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Cloneflags: syscall.CLONE_NEWNET, Unshareflags: syscall.CLONE_NEWNS}
-	var err error
 	d.daemon, err = start(ctx, dir, cmd, func() error { return quiet(d.command("version")) })
 	if err != nil {
 		return nil, err

@@ -7,11 +7,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"syscall"
+
+	"naru/api/client"
 )
 
 // Naru is a naru daemon of its own.
 type Naru struct {
 	*daemon
+	API    *client.Client // without the start of a program for each request
 	bin    string
 	socket string
 }
@@ -31,6 +34,9 @@ func StartNaru(ctx context.Context, bin, dir string) (*Naru, error) {
 	cmd := exec.Command(bin, "server", "--data", filepath.Join(dir, "data"), "--run", run,
 		"--http", http, "--subnet", "10.233.0.0/16")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if n.API, err = client.New(n.socket); err != nil {
+		return nil, err
+	}
 	n.daemon, err = start(ctx, dir, cmd, func() error { return quiet(n.command("apps")) })
 	if err != nil {
 		return nil, err

@@ -4,16 +4,12 @@
 package main
 
 import (
-	"archive/tar"
-	"bytes"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"syscall"
 
 	"naru/bench/measure"
@@ -30,7 +26,7 @@ type options struct {
 func main() {
 	var o options
 	flag.StringVar(&o.naru, "naru", "bin/naru", "the naru program")
-	flag.StringVar(&o.deps, "deps", depsFolder(), "where make deps unpacked Docker")
+	flag.StringVar(&o.deps, "deps", peer.Deps(), "where make deps unpacked Docker")
 	flag.IntVar(&o.warmup, "warmup", 3, "rounds that do not count")
 	flag.IntVar(&o.rounds, "rounds", 31, "rounds that count")
 	flag.Parse()
@@ -42,18 +38,6 @@ func main() {
 	}
 }
 
-// depsFolder is where test/deps.sh puts things.
-func depsFolder() string {
-	if dir := os.Getenv("NARU_DEPS"); dir != "" {
-		return dir
-	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "naru-deps"
-	}
-	return filepath.Join(cache, "naru-deps")
-}
-
 func run(ctx context.Context, o options) (err error) {
 	dir, err := os.MkdirTemp("", "nb")
 	if err != nil {
@@ -62,7 +46,11 @@ func run(ctx context.Context, o options) (err error) {
 	var undo cleanup.Stack
 	defer undo.Run()
 	undo.Add(func() { err = errors.Join(err, os.RemoveAll(dir)) })
-	rootfs, err := helloRootfs(ctx, dir)
+	hello, err := peer.Program(ctx, dir, "naru/bench/hello")
+	if err != nil {
+		return err
+	}
+	rootfs, err := peer.Rootfs(dir, hello)
 	if err != nil {
 		return err
 	}
@@ -88,7 +76,8 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	measure.Print(all)
+	measure.Print(all...)
+	measure.Versus(all[0], all[1], 1.0/25)
 	return nil
 }
 
@@ -100,31 +89,4 @@ func contest(ctx context.Context, run func(image, command, want string) error) f
 		}
 		return run("hello", "/hello", "hello\n")
 	}
-}
-
-// helloRootfs builds bench/hello and packs it alone into a tar.
-func helloRootfs(ctx context.Context, dir string) (string, error) {
-	program := filepath.Join(dir, "hello")
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", program, "naru/bench/hello")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build hello: %w\n%s", err, out)
-	}
-	body, err := os.ReadFile(program)
-	if err != nil {
-		return "", err
-	}
-	var packed bytes.Buffer
-	w := tar.NewWriter(&packed)
-	if err := w.WriteHeader(&tar.Header{Name: "hello", Mode: 0o755, Size: int64(len(body))}); err != nil {
-		return "", fmt.Errorf("pack hello: %w", err)
-	}
-	if _, err := w.Write(body); err != nil {
-		return "", fmt.Errorf("pack hello: %w", err)
-	}
-	if err := w.Close(); err != nil {
-		return "", fmt.Errorf("pack hello: %w", err)
-	}
-	path := filepath.Join(dir, "hello.tar")
-	return path, os.WriteFile(path, packed.Bytes(), 0o644)
 }

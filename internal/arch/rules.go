@@ -78,7 +78,7 @@ var rooms = []room{
 	{"internal/testkit", nil, "end-to-end tests see naru from outside: its program, and the kernel"},
 
 	{"test", []string{"internal/testkit"}, "end-to-end tests start the real program; what they know of it is its output"},
-	{"bench", []string{"internal/testkit"}, "benchmarks start the real programs, naru's and the peers'"},
+	{"bench", []string{"internal/testkit", "api"}, "benchmarks start the real programs, naru's and the peers', and may speak naru's API as any client does"},
 	{"examples", nil, "an example is what a user would write"},
 }
 
