@@ -101,11 +101,11 @@ func isBind(m *specs.Mount) bool {
 	return false
 }
 
-// cgroupPath is where the container's cgroup is in every hierarchy.
+// cgroupPath is where the container's cgroup is in every hierarchy; "" where an ordinary user can have none.
 func cgroupPath(id string, l *specs.Linux) (string, error) {
 	switch p := l.CgroupsPath; {
 	case p == "":
-		return "/naru-oci-" + id, nil
+		return sandbox.OwnCgroup("naru-oci-" + id), nil
 	case strings.Count(p, ":") == 2 && !strings.Contains(p, "/"):
 		return "", naru.Errorf(naru.Unimplemented, "spec field linux.cgroupsPath %q: cgroups by systemd are not supported, use cgroupfs", p)
 	default:

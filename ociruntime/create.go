@@ -45,6 +45,10 @@ func (r *Runtime) create(ctx context.Context, o CreateOptions) (_ *record, _ *sa
 	}
 	var undo cleanup.Stack
 	defer undo.Run()
+	inner, err := r.within(spec)
+	if err != nil {
+		return nil, nil, err
+	}
 	c := &record{ID: o.ID, Bundle: bundle, Spec: spec, Annotations: spec.Annotations, Created: time.Now().UTC()}
 	if c.CgroupPath, err = cgroupPath(o.ID, spec.Linux); err != nil {
 		return nil, nil, err
@@ -59,7 +63,7 @@ func (r *Runtime) create(ctx context.Context, o CreateOptions) (_ *record, _ *sa
 	}
 	defer gate.Close()
 	undo.Add(func() { r.poststop(ctx, c) })
-	box, err := r.startInit(ctx, c, o, gate)
+	box, err := r.startInit(ctx, c, inner, o, gate)
 	if err != nil {
 		return nil, nil, explain(err)
 	}
@@ -71,9 +75,9 @@ func (r *Runtime) create(ctx context.Context, o CreateOptions) (_ *record, _ *sa
 	return c, box, nil
 }
 
-func (r *Runtime) startInit(ctx context.Context, c *record, o CreateOptions, gate *os.File) (box *sandbox.Sandbox, err error) {
+func (r *Runtime) startInit(ctx context.Context, c *record, s *specs.Spec, o CreateOptions, gate *os.File) (box *sandbox.Sandbox, err error) {
 	cfg := sandbox.Config{
-		ID: c.ID, Spec: c.Spec, Rootfs: sandbox.Rootfs{Path: c.Spec.Root.Path, Owned: true},
+		ID: c.ID, Spec: s, Rootfs: sandbox.Rootfs{Path: c.Spec.Root.Path, Owned: true},
 		CgroupPath: c.CgroupPath, Files: o.Files, MakeCwd: true,
 		OCI: sandbox.OCI{Gate: gate, Keep: o.Keep, HookState: c.hookState},
 	}

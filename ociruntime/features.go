@@ -37,11 +37,20 @@ func Features() features.Features {
 }
 
 // ExampleSpec is a configuration to begin with: a shell on a terminal, with Docker's defaults.
-func ExampleSpec() (*specs.Spec, error) {
-	s, err := sandbox.DefaultSpec(sandbox.Defaults{
-		Args: []string{"sh"}, Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TERM=xterm"},
-		Hostname: "naru", Terminal: true, ReadOnly: true,
+func ExampleSpec() (*specs.Spec, error) { return exampleSpec(sandbox.Defaults{}) }
+
+// RootlessSpec is ExampleSpec for an ordinary user with its own ids alone, in the network of whoever starts it.
+func RootlessSpec(uid, gid int) (*specs.Spec, error) {
+	return exampleSpec(sandbox.Defaults{HostNetwork: true,
+		UIDMap: []specs.LinuxIDMapping{{HostID: uint32(uid), Size: 1}},
+		GIDMap: []specs.LinuxIDMapping{{HostID: uint32(gid), Size: 1}},
 	})
+}
+
+func exampleSpec(d sandbox.Defaults) (*specs.Spec, error) {
+	d.Args, d.Env = []string{"sh"}, []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TERM=xterm"}
+	d.Hostname, d.Terminal, d.ReadOnly = "naru", true, true
+	s, err := sandbox.DefaultSpec(d)
 	if err != nil {
 		return nil, err
 	}

@@ -68,7 +68,7 @@ func (r *Runtime) Kill(id string, signal unix.Signal, all bool) error {
 // killAll signals every process. Between reading a pid and signalling it, it could become another's; a pidfd that is
 // opened before the group is read a second time cannot.
 func (c *record) killAll(signal unix.Signal) error {
-	pids, err := sandbox.Processes(c.CgroupPath)
+	pids, err := c.processes()
 	if err != nil {
 		return err
 	}
@@ -83,7 +83,7 @@ func (c *record) killAll(signal unix.Signal) error {
 			fds[pid] = fd
 		}
 	}
-	still, err := sandbox.Processes(c.CgroupPath)
+	still, err := c.processes()
 	if err != nil {
 		return err
 	}

@@ -57,7 +57,17 @@ func (r *Runtime) Processes(id string) ([]int, error) {
 	if err != nil {
 		return nil, err
 	}
-	return sandbox.Processes(c.CgroupPath)
+	return c.processes()
+}
+
+func (c *record) processes() ([]int, error) {
+	if c.CgroupPath != "" {
+		return sandbox.Processes(c.CgroupPath)
+	}
+	if ticks, alive := startTicks(c.PID); !alive || ticks != c.StartTicks {
+		return nil, nil
+	}
+	return sandbox.Companions(c.PID)
 }
 
 // Event is one line of `events`, as runc prints it.

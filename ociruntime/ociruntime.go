@@ -25,6 +25,9 @@ type Runtime struct {
 	Init func() (*os.File, error)
 	// Warn is told what went wrong without being a reason to fail; nil: nobody is.
 	Warn func(error)
+	// Rootless says that this process is root of a user namespace that was made for its caller, an ordinary user: the
+	// ids of a configuration are those outside of it.
+	Rootless bool
 }
 
 // Stdio are a process's first descriptors, and those from 3 on that it keeps.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/user"
 	"path/filepath"
 	"strconv"
 	"time"
@@ -135,7 +136,20 @@ func (r *Runtime) State(id string) (State, error) {
 		return State{}, err
 	}
 	s := c.state(status)
-	return State{State: s, PID: s.Pid, Rootfs: c.Spec.Root.Path, Created: c.Created, Owner: "root"}, nil
+	return State{State: s, PID: s.Pid, Rootfs: c.Spec.Root.Path, Created: c.Created, Owner: owner(c.dir)}, nil
+}
+
+// owner names whose a folder is.
+func owner(dir string) string {
+	var st unix.Stat_t
+	if err := unix.Stat(dir, &st); err != nil || st.Uid == 0 {
+		return "root"
+	}
+	uid := strconv.Itoa(int(st.Uid))
+	if u, err := user.LookupId(uid); err == nil {
+		return u.Username
+	}
+	return uid
 }
 
 // List tells of all containers, sorted by id. One that is being deleted meanwhile is left out.

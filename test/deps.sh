@@ -17,8 +17,11 @@ need curl curl
 need ip iproute2
 need iptables iptables
 need mke2fs e2fsprogs
+need newuidmap uidmap
 need nft nftables
+need pasta passt
 need qemu-system-x86_64 qemu-system-x86
+need slirp4netns slirp4netns
 need wrk wrk
 
 if [ -z "$wanted" ] && [ -e "$deps/complete" ]; then

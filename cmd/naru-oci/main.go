@@ -10,6 +10,7 @@ import (
 	"os"
 
 	"naru/engine/keeper"
+	"naru/engine/rootless"
 	"naru/ociruntime/command"
 )
 
@@ -18,7 +19,7 @@ var version = "unknown"
 
 func main() {
 	cmd := command.New(command.Options{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Version: version,
-		Root: "/run/naru/oci", Init: keeper.Executable})
+		Root: rootless.RunDir("/run/naru") + "/oci", Init: keeper.Executable})
 	cmd.Use = "naru-oci"
 	cmd.SilenceErrors, cmd.SilenceUsage = true, true
 	err := cmd.ExecuteContext(context.Background())

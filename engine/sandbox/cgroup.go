@@ -7,16 +7,19 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/moby/sys/userns"
 	"github.com/opencontainers/cgroups"
 	"github.com/opencontainers/cgroups/manager"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"naru/engine/sandbox/fork"
+	"naru/naru"
 )
 
 const cgroupMount = "/sys/fs/cgroup"
@@ -32,12 +35,12 @@ type cgroup struct {
 }
 
 func newCgroup(path string, l *specs.Linux) (*cgroup, error) {
-	if path == "" {
-		return &cgroup{}, nil
-	}
 	var res *specs.LinuxResources
 	if l != nil {
 		res = l.Resources
+	}
+	if path == "" {
+		return &cgroup{}, refuseLimits(res)
 	}
 	limits := cgroupResources(res)
 	m, err := cgroupManager(path, limits)
@@ -45,10 +48,25 @@ func newCgroup(path string, l *specs.Linux) (*cgroup, error) {
 		return nil, err
 	}
 	g := &cgroup{path: path, manager: m, limits: limits}
-	if res != nil {
+	if res != nil && !userns.RunningInUserNS() { // who may not limit devices cannot open them either
 		g.devices = res.Devices
 	}
 	return g, nil
+}
+
+// refuseLimits refuses limits of a container that has no cgroup. Rules for devices are no loss: who has no cgroup is an
+// ordinary user, who may not open them.
+func refuseLimits(r *specs.LinuxResources) error {
+	if reflect.DeepEqual(cgroupResources(r), cgroupResources(nil)) {
+		return nil
+	}
+	return noCgroup("limits (spec field linux.resources) cannot be kept")
+}
+
+// noCgroup says what an ordinary user cannot have.
+func noCgroup(what string) error {
+	return naru.Errorf(naru.FailedPrecondition, "%s without a cgroup: an ordinary user has one where cgroup v2 is delegated, as in "+
+		"systemd-run --user --scope --property=Delegate=yes", what)
 }
 
 func cgroupManager(path string, res *cgroups.Resources) (cgroups.Manager, error) {
@@ -62,9 +80,28 @@ func cgroupManager(path string, res *cgroups.Resources) (cgroups.Manager, error)
 	return m, nil
 }
 
+// OwnCgroup is the path of a cgroup of naru's own: right below the root, or for an ordinary user below the cgroup that
+// this process is in, when that was delegated to the user; "" when it was not.
+func OwnCgroup(name string) string {
+	if !userns.RunningInUserNS() {
+		return "/" + name
+	}
+	b, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil || !cgroups.IsCgroup2UnifiedMode() {
+		return ""
+	}
+	_, own, _ := strings.Cut(strings.TrimSpace(string(b)), "::")
+	for _, file := range []string{"", "cgroup.procs", "cgroup.subtree_control"} {
+		if unix.Access(filepath.Join(cgroupMount, own, file), unix.W_OK) != nil {
+			return ""
+		}
+	}
+	return filepath.Join("/", own, name)
+}
+
 // facts tells the plan which cgroups a container can be shown.
 func (g *cgroup) facts() facts {
-	f := facts{Unified: cgroups.IsCgroup2UnifiedMode(), Cgroups: map[string]string{}}
+	f := facts{Unified: cgroups.IsCgroup2UnifiedMode(), Cgroups: map[string]string{}, UserNS: userns.RunningInUserNS()}
 	for _, dir := range g.dirs() {
 		rel, _ := filepath.Rel(cgroupMount, dir)
 		name, _, _ := strings.Cut(rel, "/")
@@ -144,13 +181,6 @@ func (g *cgroup) join(cmd *fork.Cmd) error {
 	return nil
 }
 
-func (g *cgroup) remove(ctx context.Context) error {
-	if g.manager == nil {
-		return nil
-	}
-	return g.clear(ctx)
-}
-
 // RemoveCgroup kills whatever is left in a cgroup or below it, and removes it. One that is gone is no error.
 func RemoveCgroup(ctx context.Context, path string) error {
 	g, err := newCgroup(path, nil)
@@ -168,6 +198,9 @@ const removeWait = 5 * time.Second
 const removeRetry = time.Millisecond
 
 func (g *cgroup) clear(ctx context.Context) error {
+	if g.manager == nil {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, removeWait)
 	defer cancel()
 	for {
@@ -284,6 +317,12 @@ func Freeze(path string, frozen bool) error {
 	if frozen {
 		state = cgroups.Frozen
 	}
+	if g.manager == nil {
+		if frozen {
+			return noCgroup("a container cannot be paused")
+		}
+		return nil
+	}
 	if err := g.manager.Freeze(state); err != nil {
 		return fmt.Errorf("freeze cgroup %s: %w", path, err)
 	}
@@ -296,6 +335,9 @@ func Frozen(path string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	if g.manager == nil {
+		return false, nil
+	}
 	state, err := g.manager.GetFreezerState()
 	if err != nil {
 		return false, fmt.Errorf("read the freezer of cgroup %s: %w", path, err)
@@ -306,6 +348,9 @@ func Frozen(path string) (bool, error) {
 // Update changes the limits of a running container's cgroup; fields that are nil stay as they are. Devices cannot
 // change.
 func Update(path string, res *specs.LinuxResources) error {
+	if path == "" {
+		return refuseLimits(res)
+	}
 	limits := cgroupResources(res)
 	m, err := cgroupManager(path, limits)
 	if err != nil {
@@ -322,6 +367,9 @@ func OOMKilled(path string) (bool, error) {
 	g, err := newCgroup(path, nil)
 	if err != nil {
 		return false, err
+	}
+	if g.manager == nil {
+		return false, nil
 	}
 	n, err := g.manager.OOMKillCount()
 	if err != nil {
@@ -344,6 +392,9 @@ func Stats(path string) (Usage, error) {
 	g, err := newCgroup(path, nil)
 	if err != nil {
 		return Usage{}, err
+	}
+	if g.manager == nil {
+		return Usage{}, noCgroup("what a container uses cannot be measured")
 	}
 	s, err := g.manager.Stats(&cgroups.StatsOptions{Controllers: cgroups.CPU | cgroups.Memory | cgroups.Pids})
 	if err != nil {

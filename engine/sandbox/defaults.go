@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/moby/profiles/seccomp"
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -39,6 +40,9 @@ func DefaultSpec(d Defaults) (*specs.Spec, error) {
 			MaskedPaths:   maskedPaths(),
 			ReadonlyPaths: []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"},
 		},
+	}
+	if len(d.GIDMap) > 0 && mapID(d.GIDMap, ttyGroup) < 0 {
+		dropTTYGroup(s.Mounts)
 	}
 	if s.Process.Cwd == "" {
 		s.Process.Cwd = "/"
@@ -79,6 +83,16 @@ func defaultMounts() []specs.Mount {
 		{Destination: "/dev/mqueue", Type: "mqueue", Source: "mqueue", Options: []string{"nosuid", "noexec", "nodev"}},
 		{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"nosuid", "noexec", "nodev", "ro"}},
 		{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{"nosuid", "noexec", "nodev", "ro"}},
+	}
+}
+
+// ttyGroup is the group of terminals, by a number that distributions agree on.
+const ttyGroup = 5
+
+// dropTTYGroup leaves terminals to root's group.
+func dropTTYGroup(mounts []specs.Mount) {
+	for i := range mounts {
+		mounts[i].Options = slices.DeleteFunc(mounts[i].Options, func(o string) bool { return o == "gid=5" })
 	}
 }
 

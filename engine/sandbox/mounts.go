@@ -19,7 +19,7 @@ func (p *plan) open(pid int) (files []*os.File, err error) {
 		}
 	}()
 	var userns *os.File
-	if p.idmaps.any() {
+	if p.idmaps.change() {
 		if userns, err = os.Open(procPath(pid, "ns/user")); err != nil {
 			return nil, fmt.Errorf("open the user namespace: %w", err)
 		}
@@ -83,6 +83,9 @@ func (s *source) setAttributes(fd int, userns *os.File) error {
 		at |= unix.AT_RECURSIVE
 	}
 	err := unix.MountSetattr(fd, "", at, &attr)
+	if s.idmap && errors.Is(err, unix.EPERM) {
+		return naru.Errorf(naru.PermissionDenied, "its ids can only be mapped by the host's root: %w", err)
+	}
 	if s.idmap && errors.Is(err, unix.EINVAL) {
 		return naru.Errorf(naru.FailedPrecondition, "its filesystem cannot map ids (ext4, xfs and btrfs can; tmpfs from Linux 6.3): "+
 			"keep it on another, or run without a user namespace: %w", err)

@@ -19,6 +19,7 @@ import (
 type facts struct {
 	Unified bool
 	Cgroups map[string]string // cgroup v1: hierarchy name to the container's folder in it
+	UserNS  bool              // naru itself runs in a user namespace: nobody there may make device nodes
 }
 
 // plan is a program with the descriptors that go along: pure values, opened by open.
@@ -60,7 +61,7 @@ func planContainer(cfg *Config, host facts) (*plan, error) {
 			return nil, err
 		}
 	}
-	if err := p.planDevices(s); err != nil {
+	if err := p.planDevices(s, p.idmaps.any() || host.UserNS); err != nil {
 		return nil, err
 	}
 	if cfg.MakeCwd {
@@ -96,7 +97,7 @@ const rootDir = "r"
 // ids.
 func (p *plan) planRoot(r Rootfs) error {
 	attach := func(dir, at string) {
-		p.addSource(program.Op{Kind: program.Attach, Path: at}, source{path: dir, idmap: p.idmaps.any()})
+		p.addSource(program.Op{Kind: program.Attach, Path: at}, source{path: dir, idmap: p.idmaps.change()})
 	}
 	switch {
 	case r.Path != "" && r.Owned:
@@ -154,10 +155,16 @@ func (p *plan) planMount(s *specs.Spec, m *specs.Mount, host facts) error {
 	case m.Type == "sysfs" && p.idmaps.any() && !newNamespace(s, specs.NetworkNamespace):
 		// The kernel mounts sysfs only for who owns the network namespace: the host's stands in, without what the
 		// host has mounted in it.
-		return p.planBind(&specs.Mount{Destination: m.Destination, Source: "/sys"}, mountOptions{bind: true, set: o.set | unix.MOUNT_ATTR_RDONLY})
+		return p.planBind(&specs.Mount{Destination: m.Destination, Source: "/sys"}, hostSysfs(o, host))
 	}
 	p.add(program.Op{Kind: program.Mount, Path: m.Destination, Type: m.Type, Source: m.Source, Flags: o.flags, Data: o.data})
 	return nil
+}
+
+// hostSysfs are the options of the host's sysfs. In a user namespace the kernel lets nobody look below what the host has
+// mounted in it: there it comes along.
+func hostSysfs(o mountOptions, host facts) mountOptions {
+	return mountOptions{bind: true, set: o.set | unix.MOUNT_ATTR_RDONLY, recursive: host.UserNS, deep: host.UserNS}
 }
 
 // planOwnMaps lets a mount bring maps of its own when they are the container's.
@@ -175,7 +182,7 @@ func (p *plan) planBind(m *specs.Mount, o mountOptions) error {
 	}
 	p.addSource(program.Op{Kind: program.Bind, Path: m.Destination}, source{
 		path: m.Source, recursive: o.recursive, deep: o.deep, slave: o.slave, set: o.set, clear: o.clear,
-		idmap: o.idmap && p.idmaps.any(),
+		idmap: o.idmap && p.idmaps.change(),
 	})
 	return nil
 }

@@ -27,14 +27,19 @@ func promisedDevices(own []specs.LinuxDevice) []specs.LinuxDevice {
 	})
 }
 
-// planDevices fills /dev, when it is a mount of the container's own.
-func (p *plan) planDevices(s *specs.Spec) error {
+// planDevices fills /dev, when it is a mount of the container's own. In a user namespace nobody may make devices: the
+// host's are bound.
+func (p *plan) planDevices(s *specs.Spec, bind bool) error {
 	devices := s.Linux.Devices
 	own := slices.ContainsFunc(s.Mounts, func(m specs.Mount) bool { return path.Clean(m.Destination) == "/dev" && m.Type == "tmpfs" })
 	if own {
 		devices = append(promisedDevices(devices), devices...)
 	}
 	for _, d := range devices {
+		if bind {
+			p.addSource(program.Op{Kind: program.Bind, Path: d.Path}, source{path: d.Path})
+			continue
+		}
 		if err := p.planDevice(d); err != nil {
 			return err
 		}
@@ -48,12 +53,7 @@ func (p *plan) planDevices(s *specs.Spec) error {
 	return nil
 }
 
-// planDevice makes a device, or in a user namespace, where nobody may, binds the host's.
 func (p *plan) planDevice(d specs.LinuxDevice) error {
-	if p.idmaps.any() {
-		p.addSource(program.Op{Kind: program.Bind, Path: d.Path}, source{path: d.Path})
-		return nil
-	}
 	kinds := map[string]uint64{"c": unix.S_IFCHR, "u": unix.S_IFCHR, "b": unix.S_IFBLK, "p": unix.S_IFIFO}
 	mode, known := kinds[d.Type]
 	if !known {

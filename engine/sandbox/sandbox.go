@@ -99,7 +99,7 @@ func Start(ctx context.Context, cfg Config, sp Spawner) (_ *Sandbox, err error) 
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, group.remove(context.WithoutCancel(ctx)))
+			err = errors.Join(err, group.clear(context.WithoutCancel(ctx)))
 		}
 	}()
 	cmd, release, err := containerCmd(&cfg, group)

@@ -119,6 +119,8 @@ func validateNamespaces(s *specs.Spec) error {
 		return invalid("linux.uidMappings and linux.gidMappings", "belong together with a user namespace")
 	case len(maps) > 0 && (mapID(maps, 0) < 0 || mapID(s.Linux.GIDMappings, 0) < 0):
 		return invalid("linux.uidMappings and linux.gidMappings", "must map root (container id 0)")
+	case mapID(maps, s.Process.User.UID) < 0 || mapID(s.Linux.GIDMappings, s.Process.User.GID) < 0:
+		return invalid("process.user", "has an id that is not among the container's: add it to the id mappings")
 	case s.Hostname != "" && !hasNamespace(s, specs.UTSNamespace):
 		return invalid("hostname", "needs a UTS namespace")
 	}

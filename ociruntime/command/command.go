@@ -6,6 +6,7 @@ package command
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/spf13/cobra"
 
+	"naru/engine/rootless"
 	"naru/naru"
 	"naru/ociruntime"
 )
@@ -85,7 +87,7 @@ func New(o Options) *cobra.Command {
 	fs.StringVar(&f.logFormat, "log-format", "text", "text or json")
 	fs.BoolVar(&f.debug, "debug", false, "taken for runc's sake; there is no more to tell")
 	fs.BoolVar(&f.systemdCgroup, "systemd-cgroup", false, "refused: cgroups are made in cgroupfs")
-	fs.StringVar(&f.rootless, "rootless", "auto", "auto or false; true is refused")
+	fs.StringVar(&f.rootless, "rootless", "auto", "auto, true or false; an ordinary user's containers are, root's are not")
 	fs.StringVar(&f.criu, "criu", "", "taken for runc's sake")
 	return cmd
 }
@@ -121,8 +123,8 @@ func (c *face) runtime(f *globals) (*ociruntime.Runtime, error) {
 	switch {
 	case f.systemdCgroup:
 		return nil, naru.Errorf(naru.Unimplemented, "--systemd-cgroup is not supported: use the cgroupfs driver")
-	case f.rootless == "true":
-		return nil, naru.Errorf(naru.Unimplemented, "--rootless=true is not supported")
+	case f.rootless == "true" && os.Geteuid() == 0 && !rootless.Entered():
+		return nil, naru.Errorf(naru.Unimplemented, "--rootless=true is not supported for root: use a user namespace in the configuration")
 	case f.logFormat != "text" && f.logFormat != "json":
 		return nil, naru.Errorf(naru.InvalidArgument, "unknown log format %q", f.logFormat)
 	}
@@ -136,7 +138,7 @@ func (c *face) runtime(f *globals) (*ociruntime.Runtime, error) {
 		}
 		f.write("warning", err) // standard error may be the container's own
 	}
-	return &ociruntime.Runtime{Root: root, Init: c.Init, Warn: warn}, nil
+	return &ociruntime.Runtime{Root: root, Init: c.Init, Warn: warn, Rootless: rootless.Entered()}, nil
 }
 
 // write appends a line to the log, in the words that containerd parses. A log that cannot be written to is no reason
@@ -162,13 +164,13 @@ func (f *globals) write(level string, err error) {
 func (c *face) createCommand(f *globals) *cobra.Command {
 	cmd := &cobra.Command{Use: "create [FLAGS] ID", Short: "Make a container whose program waits for start", Args: between(1, 1)}
 	o := registerCreate(cmd)
-	cmd.RunE = c.simply(f, func(ctx context.Context, r *ociruntime.Runtime, args []string) error {
+	cmd.RunE = c.run(f, exitFailed, asRoot(o, func(ctx context.Context, r *ociruntime.Runtime, args []string) (int, error) {
 		options, err := o.options(args[0], true)
 		if err != nil {
-			return err
+			return 0, err
 		}
-		return r.Create(ctx, options)
-	})
+		return 0, r.Create(ctx, options)
+	}))
 	return cmd
 }
 
@@ -178,14 +180,35 @@ func (c *face) runCommand(f *globals) *cobra.Command {
 	detach := cmd.Flags().BoolP("detach", "d", false, "leave it running")
 	keep := cmd.Flags().Bool("keep", false, "do not delete it when it ends")
 	cmd.Flags().Bool("no-subreaper", false, "taken for runc's sake: there is none")
-	cmd.RunE = c.run(f, exitFailed, func(ctx context.Context, r *ociruntime.Runtime, args []string) (int, error) {
+	cmd.RunE = c.run(f, exitFailed, asRoot(o, func(ctx context.Context, r *ociruntime.Runtime, args []string) (int, error) {
 		options, err := o.options(args[0], *detach)
 		if err != nil {
 			return 0, err
 		}
 		return r.Run(ctx, options, *detach, *keep)
-	})
+	}))
 	return cmd
+}
+
+// asRoot lets root make a container. For an ordinary user this very command is run once more, as root of a user namespace;
+// all other verbs need none: who made a namespace has every right in it.
+func asRoot(o *createFlags, make verb) verb {
+	return func(ctx context.Context, r *ociruntime.Runtime, args []string) (int, error) {
+		if os.Geteuid() == 0 {
+			return make(ctx, r, args)
+		}
+		ids, lacking := rootless.OwnIDs()
+		own, err := stdio(o.preserve)
+		if err != nil {
+			return 0, err
+		}
+		files := append(own.Files[:], own.Keep...)
+		status, err := rootless.Run(rootless.Command{Args: os.Args, Env: os.Environ(), Files: files, IDs: ids})
+		if err != nil {
+			return 0, errors.Join(err, lacking)
+		}
+		return status, nil
+	}
 }
 
 // createFlags are those of create and run.

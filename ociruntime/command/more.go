@@ -174,8 +174,12 @@ func (c *face) eventsCommand(f *globals) *cobra.Command {
 func (c *face) specCommand(f *globals) *cobra.Command {
 	cmd := &cobra.Command{Use: "spec [FLAGS]", Short: "Write a bundle's config.json to begin with", Args: between(0, 0)}
 	bundle := cmd.Flags().StringP("bundle", "b", ".", "the bundle's folder")
+	alone := cmd.Flags().Bool("rootless", false, "for an ordinary user: its own ids in a user namespace")
 	cmd.RunE = c.simply(f, func(context.Context, *ociruntime.Runtime, []string) error {
 		s, err := ociruntime.ExampleSpec()
+		if *alone {
+			s, err = ociruntime.RootlessSpec(os.Getuid(), os.Getgid())
+		}
 		if err != nil {
 			return err
 		}

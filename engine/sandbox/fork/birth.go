@@ -210,15 +210,25 @@ func (b *birth) writeMaps() error {
 	if b.maps[1] == nil {
 		return nil
 	}
+	if err := b.mapIDs(); err != nil {
+		return err
+	}
+	if _, err := b.maps[1].Write([]byte{0}); err != nil {
+		return fmt.Errorf("let the child go on: %w", err)
+	}
+	return nil
+}
+
+func (b *birth) mapIDs() error {
+	if b.cmd.MapIDs != nil {
+		return b.cmd.MapIDs(b.pid)
+	}
 	proc := "/proc/" + strconv.Itoa(b.pid)
 	if err := writeFile(proc+"/uid_map", formatIDMap(b.cmd.UIDMap)); err != nil {
 		return fmt.Errorf("map user ids: %w", err)
 	}
 	if err := writeFile(proc+"/gid_map", formatIDMap(b.cmd.GIDMap)); err != nil {
 		return fmt.Errorf("map group ids: %w", err)
-	}
-	if _, err := b.maps[1].Write([]byte{0}); err != nil {
-		return fmt.Errorf("let the child go on: %w", err)
 	}
 	return nil
 }

@@ -25,6 +25,8 @@ type Cmd struct {
 	Namespaces uintptr    // CLONE_NEW* flags to create
 	UIDMap     []IDMap    // written by the parent before the process runs; for CLONE_NEWUSER
 	GIDMap     []IDMap
+	// MapIDs maps the ids instead, where this process may not do it alone.
+	MapIDs func(pid int) error
 
 	// Join is a pidfd, or a namespace file, whose JoinFlags namespaces are entered first (setns). With Namespaces set
 	// too, those are created after: a new container in another's network, say.
