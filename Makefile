@@ -3,23 +3,28 @@
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 PREFIX  ?= /usr/local
 KEEPER  := engine/keeper/embedded/keeper
+WHOLE   := cmd/naru/embedded/naru
+LDFLAGS := -s -w -X main.version=$(VERSION)
 REPORT  := go run ./internal/testkit/report
 # What race detection is affordable for: BuildKit alone would double a run's time, and test/ drives programs, not packages.
 RACED    = $(shell go list -f '{{.ImportPath}} {{join .Deps " "}}' ./... | grep -v -e moby/buildkit -e ^naru/test/ | cut -d' ' -f1)
 
 export CGO_ENABLED = 0
 
-.PHONY: help build keeper install deps lint test test-race test-vm test-long bench demo clean
+.PHONY: help build keeper whole install deps lint test test-race test-vm test-long bench demo clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 18
 
-build: keeper ## bin/naru, one static binary; and bin/naru-oci, its OCI runtime alone
-	go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/naru ./cmd/naru
-	go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/naru-oci ./cmd/naru-oci
+build: whole ## bin/naru, one static binary; and bin/naru-oci, its OCI runtime alone
+	go build -tags front -trimpath -ldflags "$(LDFLAGS)" -o bin/naru ./cmd/naru
+	go build -trimpath -ldflags "$(LDFLAGS)" -o bin/naru-oci ./cmd/naru-oci
 
 keeper: # the tiny static binary that bin/naru carries inside: it holds containers and is their init
 	go build -trimpath -ldflags "-s -w" -o $(KEEPER) ./cmd/naru-keeper
+
+whole: keeper # what bin/naru carries inside and becomes for the daemon's sake: without it, commands start at once
+	go build -trimpath -ldflags "$(LDFLAGS)" -o $(WHOLE) ./cmd/naru
 
 install: build ## put naru and naru-oci into PREFIX/bin
 	install -D -m 755 bin/naru $(DESTDIR)$(PREFIX)/bin/naru
@@ -28,13 +33,15 @@ install: build ## put naru and naru-oci into PREFIX/bin
 deps: ## what the tests and benchmarks need, from Debian (root)
 	test/deps.sh
 
-lint: keeper ## gofmt, go vet (amd64, and arm64 where Linux is touched), staticcheck, errcheck
+lint: whole ## gofmt, go vet (amd64, and arm64 where Linux is touched), staticcheck, errcheck
 	@unformatted=$$(git ls-files '*.go' | xargs gofmt -l); \
 		test -z "$$unformatted" || { echo "run gofmt -w on: $$unformatted"; exit 1; }
 	go vet ./...
+	go vet -tags front ./cmd/naru
 	GOARCH=arm64 go vet ./cmd/naru-keeper ./engine/keeper/... ./engine/network/... ./engine/sandbox/...
 	go -C examples/guestbook vet ./...
 	go tool staticcheck ./...
+	go tool staticcheck -tags front ./cmd/naru
 	go tool errcheck -ignoretests -exclude .errcheck-exclude ./...
 
 # One package at a time: tests of the kernel's state check that they left nothing behind, and must not see each other.
@@ -60,4 +67,4 @@ demo: build ## deploy examples/guestbook on this machine and show a request answ
 	@examples/demo.sh bin/naru
 
 clean: ## forget what was built
-	rm -rf bin $(KEEPER)
+	rm -rf bin $(KEEPER) $(WHOLE)

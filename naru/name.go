@@ -2,7 +2,7 @@ package naru
 
 import (
 	"fmt"
-	"regexp"
+	"strings"
 )
 
 // AppName names an app: a DNS label (RFC 1123 section 2.1), because it becomes part of a host name.
@@ -66,11 +66,21 @@ func (ae AppEnv) Validate() error {
 // Validate checks that the name is a DNS label.
 func (n ServiceName) Validate() error { return validateLabel("service name", string(n)) }
 
-var dnsLabel = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
-var doubleDash = regexp.MustCompile(`--`)
+// isLabel is RFC 1123's label without "--". It is no regular expression: compiling one would be felt in each command.
+func isLabel(s string) bool {
+	if len(s) > 63 {
+		return false
+	}
+	for part := range strings.SplitSeq(s, "-") {
+		if part == "" || strings.Trim(part, "abcdefghijklmnopqrstuvwxyz0123456789") != "" {
+			return false
+		}
+	}
+	return true
+}
 
 func validateLabel(what, s string) error {
-	if !dnsLabel.MatchString(s) || doubleDash.MatchString(s) {
+	if !isLabel(s) {
 		return Errorf(InvalidArgument, "%s %q is not a DNS label: use 1 to 63 of a-z, 0-9 and single '-', starting and ending with a letter or digit", what, s)
 	}
 	return nil

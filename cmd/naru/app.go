@@ -6,7 +6,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"naru/delivery/source"
 	"naru/naru"
 )
 
@@ -26,11 +25,11 @@ func (c *cli) appFlags(cmd *cobra.Command) *appFlags {
 func (f *appFlags) appEnv(ctx context.Context) (naru.AppEnv, error) {
 	ae := naru.AppEnv{App: naru.AppName(f.app), Environment: naru.EnvironmentName(f.environment)}
 	if f.app == "" {
-		spec, err := source.Load(ctx, ".", source.Options{})
+		app, err := folderApp(ctx)
 		if err != nil {
 			return ae, fmt.Errorf("find the app of this folder (name another with -a APP): %w", err)
 		}
-		ae.App = spec.App
+		ae.App = app
 	}
 	return ae, ae.Validate()
 }

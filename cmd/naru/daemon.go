@@ -1,3 +1,5 @@
+//go:build !front
+
 package main
 
 import (
@@ -6,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/netip"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -14,16 +15,24 @@ import (
 	"strings"
 	"time"
 
+	containerdlog "github.com/containerd/log"
 	"golang.org/x/sync/errgroup"
 
 	"naru/engine/keeper"
 	"naru/engine/network"
 	"naru/internal/cleanup"
-	"naru/naru"
 )
 
 // serve runs a daemon until ctx ends.
 func serve(ctx context.Context, f serverFlags, log *slog.Logger) (err error) {
+	// What runs from memory is called by its descriptor's number until it says otherwise.
+	if err := os.WriteFile("/proc/self/comm", []byte("naru"), 0); err != nil {
+		return fmt.Errorf("name the process: %w", err)
+	}
+	// containerd and BuildKit write to a logger of their own; what they warn of is no news to who runs naru.
+	if err := containerdlog.SetLevel("error"); err != nil {
+		return fmt.Errorf("quiet containerd's log: %w", err)
+	}
 	var undo cleanup.Stack
 	defer undo.Run()
 	for _, folder := range []struct {
@@ -171,24 +180,4 @@ func holder(address string) string {
 		return ""
 	}
 	return " (taken by " + who + ": stop it, or choose another address with --http)"
-}
-
-// parseListen splits an address like ":80"; no host is every address.
-func parseListen(address string) (netip.Addr, uint16, error) {
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return netip.Addr{}, 0, naru.Errorf(naru.InvalidArgument, "--http %q: write an address such as :80 or 127.0.0.1:8080", address)
-	}
-	n, err := strconv.ParseUint(port, 10, 16)
-	if err != nil || n == 0 {
-		return netip.Addr{}, 0, naru.Errorf(naru.InvalidArgument, "--http %q: %q is not a port", address, port)
-	}
-	if host == "" {
-		return netip.Addr{}, uint16(n), nil
-	}
-	ip, err := netip.ParseAddr(host)
-	if err != nil {
-		return netip.Addr{}, 0, naru.Errorf(naru.InvalidArgument, "--http %q: %q is not an IP address", address, host)
-	}
-	return ip, uint16(n), nil
 }

@@ -2,15 +2,15 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/netip"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 
-	"github.com/containerd/log"
 	"github.com/spf13/cobra"
 
 	"naru/naru"
@@ -82,10 +82,6 @@ func newLogger(w io.Writer, format, level string) (*slog.Logger, error) {
 	if err := l.UnmarshalText([]byte(level)); err != nil {
 		return nil, naru.Errorf(naru.InvalidArgument, "--log-level %q: use debug, info, warn or error", level)
 	}
-	// containerd and BuildKit write to a logger of their own; what they warn of is no news to who runs naru.
-	if err := log.SetLevel("error"); err != nil {
-		return nil, fmt.Errorf("quiet containerd's log: %w", err)
-	}
 	o := &slog.HandlerOptions{Level: l}
 	switch format {
 	case "text":
@@ -94,4 +90,24 @@ func newLogger(w io.Writer, format, level string) (*slog.Logger, error) {
 		return slog.New(slog.NewJSONHandler(w, o)), nil
 	}
 	return nil, naru.Errorf(naru.InvalidArgument, "--log-format %q: use text or json", format)
+}
+
+// parseListen splits an address like ":80"; no host is every address.
+func parseListen(address string) (netip.Addr, uint16, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return netip.Addr{}, 0, naru.Errorf(naru.InvalidArgument, "--http %q: write an address such as :80 or 127.0.0.1:8080", address)
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil || n == 0 {
+		return netip.Addr{}, 0, naru.Errorf(naru.InvalidArgument, "--http %q: %q is not a port", address, port)
+	}
+	if host == "" {
+		return netip.Addr{}, uint16(n), nil
+	}
+	ip, err := netip.ParseAddr(host)
+	if err != nil {
+		return netip.Addr{}, 0, naru.Errorf(naru.InvalidArgument, "--http %q: %q is not an IP address", address, host)
+	}
+	return ip, uint16(n), nil
 }

@@ -54,7 +54,7 @@ func (p program) seal() (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return fork.Seal("naru-keeper", b)
+	return fork.Seal("naru-keeper", string(b), 0o111)
 }
 
 // Executable is the embedded program in a sealed memfd, for those who start containers without a keeper: under the

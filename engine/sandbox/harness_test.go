@@ -70,7 +70,7 @@ func initBinary(t testing.TB) *os.File {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := fork.Seal("init", elf)
+	f, err := fork.Seal("init", string(elf), 0o111)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -82,16 +82,16 @@ func (c *Cmd) check() error {
 	return nil
 }
 
-// Seal copies an ELF into a sealed memfd that anyone may execute and nobody may read: nobody can change what runs, and
-// the kernel keeps such a process undumpable, so that a neighbour in its namespaces cannot look into it between exec
-// and the moment it drops its rights.
-func Seal(name string, elf []byte) (*os.File, error) {
+// Seal copies an ELF into a sealed memfd: nobody can change what runs. With mode 0111 anyone may execute it and nobody
+// may read it, and the kernel keeps such a process undumpable, so that a neighbour in its namespaces cannot look into
+// it between exec and the moment it drops its rights.
+func Seal(name, elf string, mode os.FileMode) (*os.File, error) {
 	fd, err := memfd(name)
 	if err != nil {
 		return nil, fmt.Errorf("create a memfd: %w", err)
 	}
 	f := os.NewFile(uintptr(fd), name)
-	if err := fillAndSeal(f, elf); err != nil {
+	if err := fillAndSeal(f, elf, mode); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("seal %s: %w", name, err)
 	}
@@ -108,11 +108,11 @@ func memfd(name string) (int, error) {
 	return fd, err
 }
 
-func fillAndSeal(f *os.File, elf []byte) error {
-	if _, err := f.Write(elf); err != nil {
+func fillAndSeal(f *os.File, elf string, mode os.FileMode) error {
+	if _, err := f.WriteString(elf); err != nil {
 		return err
 	}
-	if err := f.Chmod(0o111); err != nil {
+	if err := f.Chmod(mode); err != nil {
 		return err
 	}
 	const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE

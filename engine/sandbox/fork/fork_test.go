@@ -138,7 +138,7 @@ func TestFailuresNameTheStepAndLeaveNoProcess(t *testing.T) {
 }
 
 func TestSealedProgramCannotBeChanged(t *testing.T) {
-	f, err := fork.Seal("probe", []byte("ELF"))
+	f, err := fork.Seal("probe", "ELF", 0o111)
 	must(t, err)
 	defer f.Close()
 	if _, err := f.Write([]byte("x")); err == nil {
