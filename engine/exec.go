@@ -48,9 +48,8 @@ func (e *Engine) Exec(ctx context.Context, idOrName string, x ExecSpec, s Stream
 	id := fmt.Sprintf("%s%s%d", c.ID, execMark, e.execs.Add(1))
 	box, err := sandbox.Exec(ctx, sandbox.ExecConfig{
 		Filters: e.filters,
-		ID:      id, PID: c.PID, PidFD: e.pidfd(en), Process: spec.Process, Seccomp: spec.Linux.Seccomp,
-		CgroupPath: e.cgroup(c.ID), UIDMap: spec.Linux.UIDMappings, GIDMap: spec.Linux.GIDMappings,
-		Files: plumbing.theirs, Console: x.TTY,
+		ID:      id, PID: c.PID, PidFD: e.pidfd(en), Process: spec.Process, Linux: spec.Linux,
+		CgroupPath: e.cgroup(c.ID), Files: plumbing.theirs, Console: x.TTY,
 	}, spawnFunc(func(ctx context.Context, _ string, cmd fork.Cmd) (fork.Process, error) {
 		return e.cfg.Keeper.Spawn(ctx, id, cmd, keeper.Output{})
 	}))

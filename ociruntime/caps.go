@@ -22,7 +22,7 @@ func (r *Runtime) grant(p *specs.Process, l *specs.Linux) error {
 	if err != nil {
 		return err
 	}
-	if len(l.UIDMappings) > 0 {
+	if slices.ContainsFunc(l.Namespaces, func(ns specs.LinuxNamespace) bool { return ns.Type == specs.UserNamespace }) {
 		have = sandbox.Capabilities()
 	}
 	granted := *p.Capabilities

@@ -79,7 +79,7 @@ func (r *Runtime) startInit(ctx context.Context, c *record, s *specs.Spec, o Cre
 	cfg := sandbox.Config{
 		ID: c.ID, Spec: s, Rootfs: sandbox.Rootfs{Path: c.Spec.Root.Path, Owned: true},
 		CgroupPath: c.CgroupPath, Files: o.Files, MakeCwd: true,
-		OCI: sandbox.OCI{Gate: gate, Keep: o.Keep, HookState: c.hookState},
+		OCI: sandbox.OCI{Gate: gate, Keep: o.Keep, HookState: c.hookState, NotifyState: c.notifyState},
 	}
 	if hooks := firstHooks(c.Spec.Hooks); len(hooks) > 0 {
 		cfg.OCI.BeforePivot = func(ctx context.Context, pid int) error {

@@ -67,8 +67,8 @@ func (r *Runtime) enter(ctx context.Context, c *record, p *specs.Process, o Exec
 	}
 	defer pidfd.Close()
 	cfg := sandbox.ExecConfig{
-		ID: c.ID + "/exec", PID: c.PID, PidFD: pidfd, Process: p, Seccomp: c.Spec.Linux.Seccomp, CgroupPath: c.CgroupPath,
-		UIDMap: c.Spec.Linux.UIDMappings, GIDMap: c.Spec.Linux.GIDMappings, Files: o.Files, Keep: o.Keep,
+		ID: c.ID + "/exec", PID: c.PID, PidFD: pidfd, Process: p, Linux: c.Spec.Linux, CgroupPath: c.CgroupPath,
+		Files: o.Files, Keep: o.Keep, NotifyState: c.notifyState,
 	}
 	err = r.withInit(func(sp sandbox.Spawner) error {
 		box, err = sandbox.Exec(ctx, cfg, sp)

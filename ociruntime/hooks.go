@@ -51,6 +51,16 @@ func (c *record) hookState(pid int, status specs.ContainerState) ([]byte, error)
 	return json.Marshal(s)
 }
 
+// notifyState is what who listens for the notifications of the seccomp filter of a process reads with their descriptor.
+func (c *record) notifyState(pid int) ([]byte, error) {
+	status := specs.StateRunning
+	if c.PID == 0 {
+		c.PID, status = pid, specs.StateCreating
+	}
+	return json.Marshal(specs.ContainerProcessState{Version: specs.Version, Fds: []string{specs.SeccompFdName}, Pid: pid,
+		Metadata: c.Spec.Linux.Seccomp.ListenerMetadata, State: c.state(status)})
+}
+
 // run runs hooks on the host, in their order, and stops at the first that fails.
 func (c *record) run(ctx context.Context, status specs.ContainerState, hooks []specs.Hook) error {
 	state, err := json.Marshal(c.state(status))

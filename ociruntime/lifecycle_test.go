@@ -128,7 +128,7 @@ func TestACreateThatFailsLeavesNothing(t *testing.T) {
 		"spec field root.path":                   func(s *specs.Spec) { s.Root.Path = "nowhere" },
 		"spec field process is missing":          func(s *specs.Spec) { s.Process = nil },
 		"spec field process.cwd is not absolute": func(s *specs.Spec) { s.Process.Cwd = "x" },
-		"spec field process.apparmorProfile":     func(s *specs.Spec) { s.Process.ApparmorProfile = "x" },
+		"spec field linux.intelRdt":              func(s *specs.Spec) { s.Linux.IntelRdt = &specs.LinuxIntelRdt{ClosID: "x"} },
 		"spec field linux.cgroupsPath":           func(s *specs.Spec) { s.Linux.CgroupsPath = "a.slice:b:c" },
 		"spec field hooks.poststop":              func(s *specs.Spec) { s.Hooks = &specs.Hooks{Poststop: []specs.Hook{{Path: "x"}}} },
 		"mount /nowhere": func(s *specs.Spec) {
@@ -136,7 +136,7 @@ func TestACreateThatFailsLeavesNothing(t *testing.T) {
 		},
 		"sysctl /proc/sys/kernel/nothing":   func(s *specs.Spec) { s.Linux.Sysctl = map[string]string{"kernel.nothing": "1"} },
 		"hook /nowhere: fork/exec /nowhere": func(s *specs.Spec) { s.Hooks = &specs.Hooks{CreateRuntime: []specs.Hook{{Path: "/nowhere"}}} },
-		"spec field linux.namespaces: a user name": func(s *specs.Spec) {
+		"spec field linux.namespaces: open the user name": func(s *specs.Spec) {
 			s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: "user", Path: "/x"})
 		},
 	} {

@@ -45,6 +45,9 @@ func (c *Client) Spawn(ctx context.Context, id string, cmd fork.Cmd, out Output)
 	if cmd.KillWithParent {
 		return fork.Process{}, errors.New("spawn: what the keeper starts does not die with it")
 	}
+	if len(cmd.Joins) > 1 {
+		return fork.Process{}, errors.New("spawn: the keeper's protocol has one namespace to join")
+	}
 	if cmd.Exe == nil {
 		exe, err := c.executable()
 		if err != nil {
@@ -64,9 +67,12 @@ func (c *Client) Spawn(ctx context.Context, id string, cmd fork.Cmd, out Output)
 func spawnRequest(cmd fork.Cmd, out Output) wire.SpawnRequest {
 	r := wire.SpawnRequest{
 		Args: cmd.Args, Env: cmd.Env, Setsid: cmd.Setsid,
-		Namespaces: uint64(cmd.Namespaces), JoinFlags: uint64(cmd.JoinFlags), UIDMap: cmd.UIDMap, GIDMap: cmd.GIDMap,
-		HasExe: cmd.Exe != nil, HasJoin: cmd.Join != nil, HasCgroup: cmd.CgroupFD > 0, Cgroups: len(cmd.Cgroups),
+		Namespaces: uint64(cmd.Namespaces), UIDMap: cmd.UIDMap, GIDMap: cmd.GIDMap,
+		HasExe: cmd.Exe != nil, HasCgroup: cmd.CgroupFD > 0, Cgroups: len(cmd.Cgroups),
 		LogDir: out.LogDir, LogSize: out.Limits.Size, LogFiles: out.Limits.Files,
+	}
+	for _, j := range cmd.Joins { // one at most, see Spawn
+		r.HasJoin, r.JoinFlags = true, uint64(j.Flags)
 	}
 	for _, f := range cmd.Files {
 		r.Files = append(r.Files, f != nil)
@@ -77,10 +83,11 @@ func spawnRequest(cmd fork.Cmd, out Output) wire.SpawnRequest {
 // descriptors lists those of cmd in the order that the protocol has them.
 func descriptors(cmd fork.Cmd) []int {
 	var fds []int
-	for _, f := range []*os.File{cmd.Exe, cmd.Join} {
-		if f != nil {
-			fds = append(fds, int(f.Fd()))
-		}
+	if cmd.Exe != nil {
+		fds = append(fds, int(cmd.Exe.Fd()))
+	}
+	for _, j := range cmd.Joins {
+		fds = append(fds, int(j.File.Fd()))
 	}
 	if cmd.CgroupFD > 0 {
 		fds = append(fds, cmd.CgroupFD)

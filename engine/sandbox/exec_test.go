@@ -31,10 +31,9 @@ func (r *running) exec(args ...string) (string, sandbox.Exit, error) {
 	read, write, err := os.Pipe()
 	r.lab.must(err)
 	defer read.Close()
-	linux := r.cfg.Spec.Linux
 	box, err := sandbox.Exec(r.lab.ctx, sandbox.ExecConfig{
-		ID: r.cfg.ID + "/exec", PID: r.PID, PidFD: r.PidFD, Process: &process, Seccomp: linux.Seccomp, CgroupPath: r.cfg.CgroupPath,
-		UIDMap: linux.UIDMappings, GIDMap: linux.GIDMappings, Files: [3]*os.File{nil, write, write},
+		ID: r.cfg.ID + "/exec", PID: r.PID, PidFD: r.PidFD, Process: &process, Linux: r.cfg.Spec.Linux, CgroupPath: r.cfg.CgroupPath,
+		Files: [3]*os.File{nil, write, write},
 	}, r.lab.local)
 	write.Close()
 	if err != nil {

@@ -1,8 +1,13 @@
 package sandbox
 
 import (
+	"slices"
+	"strings"
+
 	"github.com/opencontainers/cgroups"
 	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"naru/naru"
 )
 
 // cgroupResources translates a spec's limits. Devices are left out: see limitDevices.
@@ -29,6 +34,7 @@ func cgroupResources(r *specs.LinuxResources) *cgroups.Resources {
 		out.HugetlbLimit = append(out.HugetlbLimit, &cgroups.HugepageLimit{Pagesize: h.Pagesize, Limit: h.Limit})
 	}
 	blockLimits(out, r.BlockIO)
+	networkLimits(out, r)
 	out.Unified = r.Unified
 	return out
 }
@@ -49,6 +55,50 @@ func blockLimits(out *cgroups.Resources, b *specs.LinuxBlockIO) {
 	}
 	out.BlkioThrottleReadBpsDevice, out.BlkioThrottleWriteBpsDevice = throttle(b.ThrottleReadBpsDevice), throttle(b.ThrottleWriteBpsDevice)
 	out.BlkioThrottleReadIOPSDevice, out.BlkioThrottleWriteIOPSDevice = throttle(b.ThrottleReadIOPSDevice), throttle(b.ThrottleWriteIOPSDevice)
+}
+
+func networkLimits(out *cgroups.Resources, r *specs.LinuxResources) {
+	if n := r.Network; n != nil {
+		out.NetClsClassid = deref(n.ClassID)
+		for _, p := range n.Priorities {
+			out.NetPrioIfpriomap = append(out.NetPrioIfpriomap, &cgroups.IfPrioMap{Interface: p.Name, Priority: int64(p.Priority)})
+		}
+	}
+	for device, most := range r.Rdma {
+		if out.Rdma == nil {
+			out.Rdma = map[string]cgroups.LinuxRdma{}
+		}
+		out.Rdma[device] = cgroups.LinuxRdma{HcaHandles: most.HcaHandles, HcaObjects: most.HcaObjects}
+	}
+}
+
+// checkControllers refuses limits that need a controller which this machine does not have: the library would pass some
+// of them over.
+func (g *cgroup) checkControllers(r *specs.LinuxResources) error {
+	if r == nil || r.Network == nil && len(r.Rdma) == 0 {
+		return nil
+	}
+	n := deref(r.Network)
+	for _, want := range []struct {
+		asked             bool
+		field, controller string
+	}{
+		{deref(n.ClassID) != 0, "network.classID", "net_cls"}, {len(n.Priorities) > 0, "network.priorities", "net_prio"},
+		{len(r.Rdma) > 0, "rdma", "rdma"},
+	} {
+		if want.asked && !g.hasController(want.controller) {
+			return naru.Errorf(naru.FailedPrecondition, "spec field linux.resources.%s: this machine has no %s cgroups", want.field, want.controller)
+		}
+	}
+	return nil
+}
+
+func (g *cgroup) hasController(name string) bool {
+	if !cgroups.IsCgroup2UnifiedMode() {
+		return g.manager != nil && g.manager.Path(name) != ""
+	}
+	has, err := cgroups.ReadFile(cgroupMount, "cgroup.controllers")
+	return err == nil && slices.Contains(strings.Fields(has), name)
 }
 
 func deref[T any](p *T) (v T) {

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"naru/engine/sandbox/fork"
 	"naru/naru"
 )
 
@@ -35,7 +36,7 @@ func (p *plan) open(pid int) (files []*os.File, err error) {
 			p.ops[src.op].Flags = 1
 		}
 	}
-	return p.openEnters(files)
+	return files, nil
 }
 
 func (s *source) open(userns *os.File) (*os.File, error) {
@@ -57,9 +58,9 @@ func (s *source) open(userns *os.File) (*os.File, error) {
 
 // setAttributes cuts the clone off from the host's mount events, then gives it its flags and its ids.
 func (s *source) setAttributes(fd int, userns *os.File) error {
-	attr := unix.MountAttr{Propagation: unix.MS_PRIVATE}
-	if s.slave {
-		attr.Propagation = unix.MS_SLAVE
+	attr := unix.MountAttr{Propagation: s.spread}
+	if attr.Propagation == 0 {
+		attr.Propagation = unix.MS_PRIVATE
 	}
 	if s.recursive && !s.deep { // flags for the top only: propagation is for the whole tree
 		if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &attr); err != nil {
@@ -71,26 +72,49 @@ func (s *source) setAttributes(fd int, userns *os.File) error {
 	if attr.Attr_set&unix.MOUNT_ATTR__ATIME != 0 || attr.Attr_set&(unix.MOUNT_ATTR_NOATIME|unix.MOUNT_ATTR_STRICTATIME) != 0 {
 		attr.Attr_clr |= unix.MOUNT_ATTR__ATIME
 	}
+	if s.idmap && s.idmapDeep == s.deep {
+		return s.mapIDs(fd, userns, attr)
+	}
 	if s.idmap {
-		attr.Attr_set |= unix.MOUNT_ATTR_IDMAP
-		attr.Userns_fd = uint64(userns.Fd())
+		if err := s.mapIDs(fd, userns, unix.MountAttr{}); err != nil {
+			return err
+		}
 	}
-	if attr == (unix.MountAttr{}) {
-		return nil
+	return setTree(fd, s.deep, &attr)
+}
+
+// mapIDs sets attributes and id maps in one call.
+func (s *source) mapIDs(fd int, userns *os.File, attr unix.MountAttr) error {
+	if s.own != nil {
+		own, err := fork.UserNamespace(forkMaps(s.own.uids), forkMaps(s.own.gids))
+		if err != nil {
+			return err
+		}
+		defer own.Close()
+		userns = own
 	}
-	at := uint(unix.AT_EMPTY_PATH)
-	if s.deep {
-		at |= unix.AT_RECURSIVE
-	}
-	err := unix.MountSetattr(fd, "", at, &attr)
-	if s.idmap && errors.Is(err, unix.EPERM) {
+	attr.Attr_set |= unix.MOUNT_ATTR_IDMAP
+	attr.Userns_fd = uint64(userns.Fd())
+	err := setTree(fd, s.idmapDeep, &attr)
+	if errors.Is(err, unix.EPERM) {
 		return naru.Errorf(naru.PermissionDenied, "its ids can only be mapped by the host's root: %w", err)
 	}
-	if s.idmap && errors.Is(err, unix.EINVAL) {
+	if errors.Is(err, unix.EINVAL) {
 		return naru.Errorf(naru.FailedPrecondition, "its filesystem cannot map ids (ext4, xfs and btrfs can; tmpfs from Linux 6.3): "+
 			"keep it on another, or run without a user namespace: %w", err)
 	}
 	return err
+}
+
+func setTree(fd int, whole bool, attr *unix.MountAttr) error {
+	if *attr == (unix.MountAttr{}) {
+		return nil
+	}
+	at := uint(unix.AT_EMPTY_PATH)
+	if whole {
+		at |= unix.AT_RECURSIVE
+	}
+	return unix.MountSetattr(fd, "", at, attr)
 }
 
 func isDir(f *os.File) bool {

@@ -18,7 +18,9 @@ type mountOptions struct {
 	recursive bool   // the whole tree is bound
 	deep      bool   // set and clear are for the whole tree (rro and its kin)
 	idmap     bool   // files look as the container's ids
-	slave     bool   // later mounts of the host show up inside
+	idmapDeep bool   // those of the whole tree do
+	copyUp    bool   // what was there before is brought along
+	spread    uint64 // MS_SHARED and its kin: where later mounts show up
 	data      string // the filesystem's own
 }
 
@@ -63,11 +65,12 @@ func parseOptions(dest string, words []string) (mountOptions, error) {
 		case "bind", "rbind":
 			o.bind, o.recursive = true, w == "rbind"
 		case "idmap", "ridmap":
-			o.idmap = true
-		case "private", "rprivate":
-		case "slave", "rslave":
-			o.slave = true
-		case "shared", "rshared", "unbindable", "runbindable", "remount", "tmpcopyup", "mand", "iversion", "lazytime":
+			o.idmap, o.idmapDeep = true, w == "ridmap"
+		case "private", "rprivate", "slave", "rslave", "shared", "rshared", "unbindable", "runbindable":
+			o.spread = propagation(w)
+		case "tmpcopyup":
+			o.copyUp = true
+		case "remount", "mand", "iversion", "lazytime":
 			return o, naru.Errorf(naru.Unimplemented, "mount %s: option %q is not supported", dest, w)
 		default:
 			if !o.apply(table, w) {
@@ -80,6 +83,12 @@ func parseOptions(dest string, words []string) (mountOptions, error) {
 		return o, naru.Errorf(naru.InvalidArgument, "mount %s: a bind has no option %q", dest, o.data)
 	}
 	return o, nil
+}
+
+// propagation is the flag of a word like "shared" or "rshared". That of a bind is always for the whole of what is bound.
+func propagation(word string) uint64 {
+	return map[string]uint64{"private": unix.MS_PRIVATE, "slave": unix.MS_SLAVE, "shared": unix.MS_SHARED,
+		"unbindable": unix.MS_UNBINDABLE}[strings.TrimPrefix(word, "r")]
 }
 
 // apply takes a flag word, or one with an r before it, which is for a whole tree.
@@ -103,7 +112,8 @@ func (o *mountOptions) apply(table map[string]option, word string) bool {
 
 // MountOptions are the words of a mount's options that this package understands itself, sorted.
 func MountOptions() []string {
-	words := []string{"bind", "idmap", "private", "rbind", "ridmap", "rprivate", "rslave", "slave"}
+	words := []string{"bind", "idmap", "private", "rbind", "ridmap", "rprivate", "rshared", "rslave", "runbindable", "shared", "slave",
+		"tmpcopyup", "unbindable"}
 	for w, o := range optionTable() {
 		words = append(words, w)
 		if o.attr != 0 {

@@ -26,7 +26,6 @@ type facts struct {
 type plan struct {
 	ops     []program.Op
 	sources []source
-	enters  []enter
 	hooks   []hook
 	gate    int // the operation
 	idmaps  idmaps
@@ -38,8 +37,10 @@ type source struct {
 	op        int // the operation that attaches it
 	recursive bool
 	deep      bool // set and clear reach the whole tree
-	idmap     bool
-	slave     bool
+	idmap     bool // by the container's ids, or by own
+	idmapDeep bool
+	own       *idmaps
+	spread    uint64 // its propagation, MS_PRIVATE when 0
 	set       uint64
 	clear     uint64
 }
@@ -50,10 +51,9 @@ func planContainer(cfg *Config, host facts) (*plan, error) {
 	if s.Hooks != nil && cfg.OCI.HookState == nil {
 		return nil, naru.Errorf(naru.Unimplemented, "spec field hooks is not supported")
 	}
-	p := &plan{idmaps: idmaps{s.Linux.UIDMappings, s.Linux.GIDMappings}}
-	p.planEnter(s.Linux)
-	p.add(program.Op{Kind: program.Layers})
-	if err := p.planRoot(cfg.Rootfs); err != nil {
+	p := &plan{idmaps: idmapsOf(s.Linux)}
+	p.planClocks(s)
+	if err := p.planRoot(cfg); err != nil {
 		return nil, err
 	}
 	for i := range s.Mounts {
@@ -76,7 +76,7 @@ func planContainer(cfg *Config, host facts) (*plan, error) {
 		p.add(program.Op{Kind: program.ReadOnly, Path: "/", Flags: program.InPlace})
 	}
 	p.planPivot(cfg)
-	process, err := planProcess(s.Process, cfg.Filters, s.Linux.Seccomp, cfg.Init)
+	process, err := planProcess(s.Process, s.Linux, cfg.Filters, cfg.Init)
 	p.add(keepFiles(process, cfg.OCI.Keep)...)
 	return p, err
 }
@@ -95,7 +95,16 @@ const rootDir = "r"
 
 // planRoot puts the layers together. In a user namespace each is idmapped, so that files on disk keep the image's
 // ids.
-func (p *plan) planRoot(r Rootfs) error {
+func (p *plan) planRoot(cfg *Config) error {
+	r := cfg.Rootfs
+	if joinsMounts(cfg.Spec.Linux) {
+		if r.Path == "" || !r.Owned {
+			return naru.Errorf(naru.Unimplemented, "spec field linux.namespaces: a mount namespace by path takes a root folder of its own, no layers")
+		}
+		p.add(program.Op{Kind: program.Layers, Flags: program.InPlace}, program.Op{Kind: program.Root, Path: r.Path})
+		return nil
+	}
+	p.add(program.Op{Kind: program.Layers})
 	attach := func(dir, at string) {
 		p.addSource(program.Op{Kind: program.Attach, Path: at}, source{path: dir, idmap: p.idmaps.change()})
 	}
@@ -109,7 +118,7 @@ func (p *plan) planRoot(r Rootfs) error {
 	case r.Upper == "" && len(r.Lower) == 1:
 		attach(r.Lower[0], rootDir)
 	default:
-		if err := p.planOverlay(r, attach); err != nil {
+		if err := p.planOverlay(r, cfg.Spec.Linux.MountLabel, attach); err != nil {
 			return err
 		}
 	}
@@ -119,7 +128,7 @@ func (p *plan) planRoot(r Rootfs) error {
 
 // planOverlay keeps an overlay's marks in user.* attributes always: trusted.* ones are only for the host's root, and
 // a layer must mean the same with a user namespace and without.
-func (p *plan) planOverlay(r Rootfs, attach func(dir, at string)) error {
+func (p *plan) planOverlay(r Rootfs, label string, attach func(dir, at string)) error {
 	lower := make([]string, len(r.Lower))
 	for i, dir := range r.Lower {
 		lower[i] = strconv.Itoa(i)
@@ -134,7 +143,7 @@ func (p *plan) planOverlay(r Rootfs, attach func(dir, at string)) error {
 		attach(dir, "u")
 		options += ",upperdir=u/" + filepath.Base(r.Upper) + ",workdir=u/" + filepath.Base(r.Work)
 	}
-	p.add(program.Op{Kind: program.Overlay, Path: rootDir, Data: options + ",userxattr"})
+	p.add(program.Op{Kind: program.Overlay, Path: rootDir, Data: labelled("overlay", options+",userxattr", label)})
 	return nil
 }
 
@@ -146,8 +155,8 @@ func (p *plan) planMount(s *specs.Spec, m *specs.Mount, host facts) error {
 	switch {
 	case !path.IsAbs(m.Destination):
 		return naru.Errorf(naru.InvalidArgument, "mount %q: the destination is not absolute", m.Destination)
-	case len(m.UIDMappings) > 0 || len(m.GIDMappings) > 0:
-		return p.planOwnMaps(m, o)
+	case (len(m.UIDMappings) > 0 || len(m.GIDMappings) > 0) && !o.bind && m.Type != "bind":
+		return naru.Errorf(naru.Unimplemented, "mount %s: id mappings are only supported on binds", m.Destination)
 	case o.bind || m.Type == "bind":
 		return p.planBind(m, o)
 	case m.Type == "cgroup" || m.Type == "cgroup2":
@@ -157,7 +166,15 @@ func (p *plan) planMount(s *specs.Spec, m *specs.Mount, host facts) error {
 		// host has mounted in it.
 		return p.planBind(&specs.Mount{Destination: m.Destination, Source: "/sys"}, hostSysfs(o, host))
 	}
-	p.add(program.Op{Kind: program.Mount, Path: m.Destination, Type: m.Type, Source: m.Source, Flags: o.flags, Data: o.data})
+	op := program.Op{Kind: program.Mount, Path: m.Destination, Type: m.Type, Source: m.Source, Flags: o.flags,
+		Data: labelled(m.Type, o.data, s.Linux.MountLabel)}
+	if o.copyUp {
+		op.Kind = program.CopyUp
+	}
+	p.add(op)
+	if o.spread != 0 {
+		p.add(program.Op{Kind: program.Propagate, Path: m.Destination, Flags: o.spread})
+	}
 	return nil
 }
 
@@ -167,22 +184,31 @@ func hostSysfs(o mountOptions, host facts) mountOptions {
 	return mountOptions{bind: true, set: o.set | unix.MOUNT_ATTR_RDONLY, recursive: host.UserNS, deep: host.UserNS}
 }
 
-// planOwnMaps lets a mount bring maps of its own when they are the container's.
-func (p *plan) planOwnMaps(m *specs.Mount, o mountOptions) error {
-	if !o.bind && m.Type != "bind" || !slices.Equal(m.UIDMappings, p.idmaps.uids) || !slices.Equal(m.GIDMappings, p.idmaps.gids) {
-		return naru.Errorf(naru.Unimplemented, "mount %s: id mappings are only supported on binds, and only the container's own", m.Destination)
+// ownMaps are the id maps that a mount brings along, nil when it has none or the container's.
+func (p *plan) ownMaps(m *specs.Mount) (*idmaps, error) {
+	switch own := (idmaps{true, m.UIDMappings, m.GIDMappings}); {
+	case len(own.uids) == 0 && len(own.gids) == 0:
+		return nil, nil
+	case len(own.uids) == 0 || len(own.gids) == 0:
+		return nil, naru.Errorf(naru.InvalidArgument, "mount %s: uidMappings and gidMappings belong together", m.Destination)
+	case slices.Equal(own.uids, p.idmaps.uids) && slices.Equal(own.gids, p.idmaps.gids):
+		return nil, nil
+	default:
+		return &own, nil
 	}
-	o.idmap = true
-	return p.planBind(m, o)
 }
 
 func (p *plan) planBind(m *specs.Mount, o mountOptions) error {
 	if !filepath.IsAbs(m.Source) {
 		return naru.Errorf(naru.InvalidArgument, "mount %s: the source %q is not absolute", m.Destination, m.Source)
 	}
+	own, err := p.ownMaps(m)
+	if err != nil {
+		return err
+	}
 	p.addSource(program.Op{Kind: program.Bind, Path: m.Destination}, source{
-		path: m.Source, recursive: o.recursive, deep: o.deep, slave: o.slave, set: o.set, clear: o.clear,
-		idmap: o.idmap && p.idmaps.change(),
+		path: m.Source, recursive: o.recursive, deep: o.deep, spread: o.spread, set: o.set, clear: o.clear,
+		idmap: (o.idmap || len(m.UIDMappings) > 0) && (p.idmaps.change() || own != nil), idmapDeep: o.idmapDeep, own: own,
 	})
 	return nil
 }

@@ -2,40 +2,22 @@ package sandbox
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"os"
 	"slices"
 	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 
 	"naru/engine/sandbox/program"
+	"naru/naru"
 )
-
-// enter is a namespace that the init joins itself.
-type enter struct {
-	path string
-	op   int
-}
 
 // hook is an operation whose input can only be said when the container's pid is known.
 type hook struct {
 	op     int
 	status specs.ContainerState
-}
-
-// openEnters opens the namespaces that the init joins, behind the first descriptors.
-func (p *plan) openEnters(files []*os.File) ([]*os.File, error) {
-	for _, e := range p.enters {
-		f, err := os.Open(e.path)
-		if err != nil {
-			return files, fmt.Errorf("open a namespace: %w", err)
-		}
-		p.ops[e.op].FD = len(files)
-		files = append(files, f)
-	}
-	return files, nil
 }
 
 // lend adds the caller's gate to the descriptors, and writes the hooks' inputs: a pid as the container sees it.
@@ -57,25 +39,23 @@ func (p *plan) lend(cfg *Config, files []*os.File, pid int) ([]*os.File, error) 
 	return append(files[:len(files):len(files)], cfg.OCI.Gate), nil
 }
 
-// entersInside says whether the init joins a namespace itself. One that stands alone is joined before the init is
-// born, and so is one of processes always: it counts for children only.
-func entersInside(l *specs.Linux, ns specs.LinuxNamespace) bool {
-	joined := 0
-	for _, n := range l.Namespaces {
-		if n.Path != "" {
-			joined++
-		}
+// openNamespace opens a namespace by its path, and makes sure that it is one of its kind.
+func openNamespace(ns specs.LinuxNamespace) (*os.File, error) {
+	f, err := os.Open(ns.Path)
+	if err != nil {
+		return nil, naru.Errorf(naru.InvalidArgument, "spec field linux.namespaces: open the %s namespace: %w", ns.Type, err)
 	}
-	return ns.Path != "" && joined > 1 && ns.Type != specs.PIDNamespace
+	kind, err := unix.IoctlRetInt(int(f.Fd()), unix.NS_GET_NSTYPE)
+	if err != nil || uintptr(kind) != cloneFlags()[ns.Type] {
+		f.Close()
+		return nil, naru.Errorf(naru.InvalidArgument, "spec field linux.namespaces: %s is no %s namespace", ns.Path, ns.Type)
+	}
+	return f, nil
 }
 
-func (p *plan) planEnter(l *specs.Linux) {
-	for _, ns := range l.Namespaces {
-		if entersInside(l, ns) {
-			p.enters = append(p.enters, enter{ns.Path, len(p.ops)})
-			p.add(program.Op{Kind: program.Enter, Data: ns.Path, Flags: uint64(cloneFlags()[ns.Type])})
-		}
-	}
+// joinsMounts says whether the container shares a mount namespace that others have made.
+func joinsMounts(l *specs.Linux) bool {
+	return hasNamespace(l, specs.MountNamespace) && !slices.Contains(l.Namespaces, specs.LinuxNamespace{Type: specs.MountNamespace})
 }
 
 // planPivot changes the root, with the stages of the OCI command around it.
@@ -88,7 +68,16 @@ func (p *plan) planPivot(cfg *Config) {
 		hooks = &specs.Hooks{}
 	}
 	p.planHooks(cfg, hooks.CreateContainer, specs.StateCreating)
-	p.add(program.Op{Kind: program.Pivot}, program.Op{Kind: program.Await})
+	p.add(planLabels(cfg.Spec.Process)...)
+	pivot := program.Op{Kind: program.Pivot}
+	if joinsMounts(cfg.Spec.Linux) {
+		pivot.Flags = program.InPlace
+	}
+	p.add(pivot)
+	if spread := propagation(cfg.Spec.Linux.RootfsPropagation); spread&(unix.MS_SHARED|unix.MS_UNBINDABLE) != 0 {
+		p.add(program.Op{Kind: program.Propagate, Path: "/", Flags: spread}) // private it is anyway, which a slave of nobody is too
+	}
+	p.add(program.Op{Kind: program.Await})
 	if cfg.OCI.Gate != nil {
 		process := cfg.Spec.Process
 		p.add(program.Op{Kind: program.Find, List: process.Args, Env: process.Env, Path: process.Cwd})

@@ -20,12 +20,16 @@ const defaultUmask = 0o022
 
 // planProcess turns the init into the process: limits, identity, rights, and exec. A seccomp filter comes last, so
 // that it need not allow the steps before; without no_new_privs that takes a right which those steps drop.
-func planProcess(p *specs.Process, filters *Filters, policy *specs.LinuxSeccomp, reaper bool) ([]program.Op, error) {
-	filter, err := planSeccomp(filters, policy)
+func planProcess(p *specs.Process, l *specs.Linux, filters *Filters, reaper bool) ([]program.Op, error) {
+	filter, err := planSeccomp(filters, l.Seccomp)
 	if err != nil {
 		return nil, err
 	}
-	ops := planLimits(p.Rlimits)
+	ops, err := planAttributes(p, l)
+	if err != nil {
+		return nil, err
+	}
+	ops = append(ops, planLimits(p.Rlimits)...)
 	if !p.NoNewPrivileges {
 		ops = append(ops, filter...)
 	}
@@ -54,7 +58,11 @@ func planSeccomp(filters *Filters, policy *specs.LinuxSeccomp) ([]program.Op, er
 	if err != nil {
 		return nil, naru.Errorf(naru.InvalidArgument, "compile the seccomp policy: %w", err)
 	}
-	return []program.Op{{Kind: program.Seccomp, Flags: f.Flags, Bytes: f.Code}}, nil
+	op := program.Op{Kind: program.Seccomp, Flags: f.Flags, Bytes: f.Code}
+	if f.Flags&unix.SECCOMP_FILTER_FLAG_NEW_LISTENER != 0 {
+		op.Kind, op.Source = program.Notify, policy.ListenerPath
+	}
+	return []program.Op{op}, nil
 }
 
 func planLimits(limits []specs.POSIXRlimit) []program.Op {

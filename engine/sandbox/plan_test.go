@@ -102,21 +102,39 @@ func TestPlans(t *testing.T) {
 
 func TestWhatIsNotSupportedIsNamed(t *testing.T) {
 	for want, change := range map[string]func(*specs.Spec){
-		"spec field hooks is not supported":                    func(s *specs.Spec) { s.Hooks = &specs.Hooks{} },
-		"spec field process.apparmorProfile is not supported":  func(s *specs.Spec) { s.Process.ApparmorProfile = "x" },
-		"spec field linux.personality is not supported":        func(s *specs.Spec) { s.Linux.Personality = &specs.LinuxPersonality{} },
-		"spec field linux.resources.network is not supported":  func(s *specs.Spec) { s.Linux.Resources.Network = &specs.LinuxNetwork{} },
-		"spec field linux.rootfsPropagation \"shared\" is not": func(s *specs.Spec) { s.Linux.RootfsPropagation = "shared" },
-		"type \"time\" is not supported": func(s *specs.Spec) {
-			s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: "time"})
+		"spec field hooks is not supported":  func(s *specs.Spec) { s.Hooks = &specs.Hooks{} },
+		"spec field linux.personality":       func(s *specs.Spec) { s.Linux.Personality = &specs.LinuxPersonality{Domain: "BSD"} },
+		"spec field linux.memoryPolicy.mode": func(s *specs.Spec) { s.Linux.MemoryPolicy = &specs.LinuxMemoryPolicy{Mode: "MINE"} },
+		"spec field linux.memoryPolicy.nodes": func(s *specs.Spec) {
+			s.Linux.MemoryPolicy = &specs.LinuxMemoryPolicy{Mode: specs.MpolBind, Nodes: "1-x"}
+		},
+		"spec field process.scheduler.policy": func(s *specs.Spec) { s.Process.Scheduler = &specs.Scheduler{Policy: "SCHED_LATER"} },
+		"spec field process.scheduler.flags": func(s *specs.Spec) {
+			s.Process.Scheduler = &specs.Scheduler{Policy: specs.SchedOther, Flags: []specs.LinuxSchedulerFlag{"X"}}
+		},
+		"spec field process.ioPriority": func(s *specs.Spec) {
+			s.Process.IOPriority = &specs.LinuxIOPriority{Class: specs.IOPRIO_CLASS_BE, Priority: 8}
+		},
+		"spec field process.execCPUAffinity":                func(s *specs.Spec) { s.Process.ExecCPUAffinity = &specs.CPUAffinity{Final: "3-1"} },
+		"spec field linux.timeOffsets has an unknown clock": func(s *specs.Spec) { s.Linux.TimeOffsets = map[string]specs.LinuxTimeOffset{"wall": {}} },
+		"spec field linux.timeOffsets need a new time":      func(s *specs.Spec) { s.Linux.TimeOffsets = map[string]specs.LinuxTimeOffset{"boottime": {Secs: 1}} },
+		"names \"pid\" twice": func(s *specs.Spec) {
+			s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: "pid"})
+		},
+		"path \"x\" is not absolute": func(s *specs.Spec) {
+			s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: "time", Path: "x"})
+		},
+		"spec field linux.rootfsPropagation \"open\" is none": func(s *specs.Spec) { s.Linux.RootfsPropagation = "open" },
+		"unknown type \"soul\"": func(s *specs.Spec) {
+			s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: "soul"})
 		},
 		"spec field process.cwd is not absolute":                  func(s *specs.Spec) { s.Process.Cwd = "x" },
 		"spec field process.args names no program":                func(s *specs.Spec) { s.Process.Args = nil },
 		"unknown limit RLIMIT_X":                                  func(s *specs.Spec) { s.Process.Rlimits = []specs.POSIXRlimit{{Type: "RLIMIT_X"}} },
 		"unknown capability \"CAP_FLY\"":                          func(s *specs.Spec) { s.Process.Capabilities.Bounding = []string{"CAP_FLY"} },
 		"linux.gidMappings belong together with a user namespace": func(s *specs.Spec) { s.Linux.UIDMappings = someIDs() },
-		"mount /x: option \"shared\" is not supported": func(s *specs.Spec) {
-			s.Mounts = []specs.Mount{{Destination: "/x", Source: "/y", Options: []string{"bind", "shared"}}}
+		"mount /x: option \"remount\" is not supported": func(s *specs.Spec) {
+			s.Mounts = []specs.Mount{{Destination: "/x", Source: "/y", Options: []string{"bind", "remount"}}}
 		},
 		"mount /x: a bind has no option \"size=1\"": func(s *specs.Spec) {
 			s.Mounts = []specs.Mount{{Destination: "/x", Source: "/y", Options: []string{"bind", "size=1"}}}
@@ -124,6 +142,12 @@ func TestWhatIsNotSupportedIsNamed(t *testing.T) {
 		"mount \"x\": the destination is not absolute": func(s *specs.Spec) { s.Mounts = []specs.Mount{{Destination: "x", Type: "tmpfs"}} },
 		"mount /x: id mappings are only supported on binds": func(s *specs.Spec) {
 			s.Mounts = []specs.Mount{{Destination: "/x", Type: "tmpfs", UIDMappings: someIDs()}}
+		},
+		"mount /x: uidMappings and gidMappings belong together": func(s *specs.Spec) {
+			s.Mounts = []specs.Mount{{Destination: "/x", Source: "/y", Type: "bind", UIDMappings: someIDs()}}
+		},
+		"a mount namespace by path takes a root folder": func(s *specs.Spec) {
+			s.Linux.Namespaces[0] = specs.LinuxNamespace{Type: specs.MountNamespace, Path: "/x"}
 		},
 		"compile the seccomp policy: default action: action \"X\" ": func(s *specs.Spec) { s.Linux.Seccomp = &specs.LinuxSeccomp{DefaultAction: "X"} },
 	} {
@@ -143,7 +167,7 @@ func TestWhatIsNotSupportedIsNamed(t *testing.T) {
 }
 
 func TestIDsMapToTheHosts(t *testing.T) {
-	maps := idmaps{someIDs(), nil}
+	maps := idmaps{true, someIDs(), nil}
 	if maps.hostUID(0) != 100000 || maps.hostUID(65535) != 165535 || maps.hostUID(65536) != -1 || maps.hostGID(7) != 7 {
 		t.Errorf("got %d %d %d %d", maps.hostUID(0), maps.hostUID(65535), maps.hostUID(65536), maps.hostGID(7))
 	}

@@ -46,6 +46,8 @@ type OCI struct {
 	BeforePivot func(ctx context.Context, pid int) error
 	// HookState makes what the hooks read that run inside; nil refuses a spec with hooks.
 	HookState func(pid int, status specs.ContainerState) ([]byte, error)
+	// NotifyState makes what the listener of a seccomp policy reads with its descriptor; nil refuses such a policy.
+	NotifyState func(pid int) ([]byte, error)
 	// Keep are the process's descriptors from 3 on.
 	Keep []*os.File
 }
@@ -90,6 +92,9 @@ func Start(ctx context.Context, cfg Config, sp Spawner) (_ *Sandbox, err error) 
 	if err != nil {
 		return nil, err
 	}
+	if err := checkHost(cfg.Spec, group); err != nil {
+		return nil, err
+	}
 	p, err := planContainer(&cfg, group.facts())
 	if err != nil {
 		return nil, err
@@ -115,13 +120,32 @@ func Start(ctx context.Context, cfg Config, sp Spawner) (_ *Sandbox, err error) 
 	return s.finish(ctx, func() error { return s.setUp(ctx, &cfg, p) })
 }
 
+// checkHost refuses what this machine does not have.
+func checkHost(s *specs.Spec, group *cgroup) error {
+	if err := checkLabels(s.Process, s.Linux); err != nil {
+		return err
+	}
+	if err := checkClocks(s); err != nil {
+		return err
+	}
+	return group.checkControllers(s.Linux.Resources)
+}
+
 // setUp does the host's part for a new container whose init waits for its program.
 func (s *session) setUp(ctx context.Context, cfg *Config, p *plan) error {
+	if p.idmaps.any() && !newNamespace(cfg.Spec, specs.UserNamespace) {
+		if err := p.idmaps.read(s.process.PID); err != nil {
+			return err
+		}
+	}
 	files, err := p.open(s.process.PID)
 	if err != nil {
 		return err
 	}
-	defer closeAll(files)
+	defer func() { closeAll(files) }()
+	if files, err = lendAgent(p.ops, files, cfg.OCI.NotifyState, s.process.PID); err != nil {
+		return err
+	}
 	all, err := p.lend(cfg, files, s.process.PID)
 	if err != nil {
 		return err
@@ -153,7 +177,9 @@ func (s *session) setUp(ctx context.Context, cfg *Config, p *plan) error {
 func containerCmd(cfg *Config, group *cgroup) (cmd fork.Cmd, release func(), err error) {
 	linux := cfg.Spec.Linux
 	cmd = initCmd()
-	cmd.UIDMap, cmd.GIDMap = forkMaps(linux.UIDMappings), forkMaps(linux.GIDMappings)
+	if newNamespace(cfg.Spec, specs.UserNamespace) {
+		cmd.UIDMap, cmd.GIDMap = forkMaps(linux.UIDMappings), forkMaps(linux.GIDMappings)
+	}
 	var open []*os.File
 	release = func() { closeAll(open) }
 	defer func() {
@@ -164,17 +190,15 @@ func containerCmd(cfg *Config, group *cgroup) (cmd fork.Cmd, release func(), err
 	for _, ns := range linux.Namespaces {
 		flag := cloneFlags()[ns.Type]
 		if ns.Path == "" {
-			cmd.Namespaces |= flag
+			cmd.Namespaces |= flag &^ unix.CLONE_NEWTIME // see planClocks
 			continue
 		}
-		if entersInside(linux, ns) {
-			continue
+		file, err := openNamespace(ns)
+		if err != nil {
+			return cmd, release, err
 		}
-		if cmd.Join, err = os.Open(ns.Path); err != nil {
-			return cmd, release, fmt.Errorf("open the %s namespace: %w", ns.Type, err)
-		}
-		cmd.JoinFlags = flag
-		open = append(open, cmd.Join)
+		cmd.Joins = append(cmd.Joins, fork.Join{File: file, Flags: flag})
+		open = append(open, file)
 	}
 	if err := group.join(&cmd); err != nil {
 		return cmd, release, err
@@ -197,6 +221,7 @@ func cloneFlags() map[specs.LinuxNamespaceType]uintptr {
 		specs.UTSNamespace:     unix.CLONE_NEWUTS,
 		specs.UserNamespace:    unix.CLONE_NEWUSER,
 		specs.CgroupNamespace:  unix.CLONE_NEWCGROUP,
+		specs.TimeNamespace:    unix.CLONE_NEWTIME,
 	}
 }
 

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"fmt"
 	"path"
 	"reflect"
 	"slices"
@@ -71,20 +72,25 @@ func validateProcess(p *specs.Process) error {
 			return invalid("process.args or process.env", "contains a NUL byte")
 		}
 	}
-	return refuse("process.", p, "CommandLine", "ApparmorProfile", "Scheduler", "SelinuxLabel", "IOPriority", "ExecCPUAffinity")
+	if err := validateAttributes(p); err != nil {
+		return err
+	}
+	return refuse("process.", p, "CommandLine")
 }
 
 func validateLinux(l *specs.Linux) error {
-	if !slices.Contains([]string{"", "private", "rprivate", "slave", "rslave"}, l.RootfsPropagation) {
-		return naru.Errorf(naru.Unimplemented, "spec field linux.rootfsPropagation %q is not supported", l.RootfsPropagation)
+	if l.RootfsPropagation != "" && propagation(l.RootfsPropagation) == 0 {
+		return invalid("linux.rootfsPropagation", fmt.Sprintf("%q is none that Linux has", l.RootfsPropagation))
 	}
-	if err := refuse("linux.", l, "NetDevices", "MountLabel", "IntelRdt", "MemoryPolicy", "Personality", "TimeOffsets"); err != nil {
+	if err := refuse("linux.", l, "NetDevices", "IntelRdt"); err != nil {
 		return err
 	}
-	if r := l.Resources; r != nil {
-		if err := refuse("linux.resources.", r, "Network", "Rdma"); err != nil {
-			return err
+	if p := l.Personality; p != nil {
+		if _, known := personalities()[p.Domain]; !known || len(p.Flags) > 0 {
+			return invalid("linux.personality", fmt.Sprintf("%s %v: want LINUX or LINUX32, and no flags", p.Domain, p.Flags))
 		}
+	}
+	if r := l.Resources; r != nil {
 		if r.Memory != nil {
 			if err := refuse("linux.resources.memory.", r.Memory, "Kernel", "KernelTCP"); err != nil {
 				return err
@@ -94,41 +100,51 @@ func validateLinux(l *specs.Linux) error {
 	return nil
 }
 
-// validateNamespaces wants a new mount namespace, id maps where a user namespace is, and of existing ones beside a new
-// user namespace at most one: from inside that, only namespaces of its own could be entered.
+// validateNamespaces wants a mount namespace, and id maps where a user namespace is to be made. One that is joined has
+// its own: what a spec says beside it does not count.
 func validateNamespaces(s *specs.Spec) error {
-	joined := 0
+	seen := map[specs.LinuxNamespaceType]bool{}
 	for _, ns := range s.Linux.Namespaces {
 		if _, known := cloneFlags()[ns.Type]; !known {
-			return naru.Errorf(naru.Unimplemented, "spec field linux.namespaces: type %q is not supported", ns.Type)
+			return invalid("linux.namespaces", fmt.Sprintf("has an unknown type %q", ns.Type))
 		}
-		if ns.Path == "" {
-			continue
+		if seen[ns.Type] {
+			return invalid("linux.namespaces", fmt.Sprintf("names %q twice", ns.Type))
 		}
-		if ns.Type == specs.UserNamespace || ns.Type == specs.MountNamespace {
-			return naru.Errorf(naru.Unimplemented, "spec field linux.namespaces: a %s namespace cannot have a path", ns.Type)
-		}
-		if joined++; joined > 1 && hasNamespace(s, specs.UserNamespace) {
-			return naru.Errorf(naru.Unimplemented, "spec field linux.namespaces: only one can have a path beside a user namespace")
+		if seen[ns.Type] = true; ns.Path != "" && !path.IsAbs(ns.Path) {
+			return invalid("linux.namespaces", fmt.Sprintf("path %q is not absolute", ns.Path))
 		}
 	}
-	switch maps := s.Linux.UIDMappings; {
-	case !hasNamespace(s, specs.MountNamespace):
+	switch {
+	case !hasNamespace(s.Linux, specs.MountNamespace):
 		return invalid("linux.namespaces", "lacks a mount namespace")
-	case hasNamespace(s, specs.UserNamespace) != (len(maps) > 0) || len(maps) > 0 != (len(s.Linux.GIDMappings) > 0):
-		return invalid("linux.uidMappings and linux.gidMappings", "belong together with a user namespace")
-	case len(maps) > 0 && (mapID(maps, 0) < 0 || mapID(s.Linux.GIDMappings, 0) < 0):
-		return invalid("linux.uidMappings and linux.gidMappings", "must map root (container id 0)")
-	case mapID(maps, s.Process.User.UID) < 0 || mapID(s.Linux.GIDMappings, s.Process.User.GID) < 0:
-		return invalid("process.user", "has an id that is not among the container's: add it to the id mappings")
-	case s.Hostname != "" && !hasNamespace(s, specs.UTSNamespace):
+	case s.Hostname != "" && !hasNamespace(s.Linux, specs.UTSNamespace):
 		return invalid("hostname", "needs a UTS namespace")
+	}
+	if err := validateClocks(s); err != nil {
+		return err
+	}
+	return validateIDs(s)
+}
+
+func validateIDs(s *specs.Spec) error {
+	l := s.Linux
+	if hasNamespace(l, specs.UserNamespace) && !newNamespace(s, specs.UserNamespace) {
+		return nil
+	}
+	switch maps := l.UIDMappings; {
+	case hasNamespace(l, specs.UserNamespace) != (len(maps) > 0) || len(maps) > 0 != (len(l.GIDMappings) > 0):
+		return invalid("linux.uidMappings and linux.gidMappings", "belong together with a user namespace")
+	case len(maps) > 0 && (mapID(maps, 0) < 0 || mapID(l.GIDMappings, 0) < 0):
+		return invalid("linux.uidMappings and linux.gidMappings", "must map root (container id 0)")
+	case mapID(maps, s.Process.User.UID) < 0 || mapID(l.GIDMappings, s.Process.User.GID) < 0:
+		return invalid("process.user", "has an id that is not among the container's: add it to the id mappings")
 	}
 	return nil
 }
 
-func hasNamespace(s *specs.Spec, t specs.LinuxNamespaceType) bool {
-	return slices.ContainsFunc(s.Linux.Namespaces, func(ns specs.LinuxNamespace) bool { return ns.Type == t })
+func hasNamespace(l *specs.Linux, t specs.LinuxNamespaceType) bool {
+	return slices.ContainsFunc(l.Namespaces, func(ns specs.LinuxNamespace) bool { return ns.Type == t })
 }
 
 // newNamespace says whether the container gets a namespace of its own, rather than the host's or another's.

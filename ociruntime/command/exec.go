@@ -29,7 +29,9 @@ type execFlags struct {
 	groups     []string
 	tty        bool
 	noNewPrivs bool
-	refused    map[string]*string
+	apparmor   string
+	label      string
+	cgroup     string
 }
 
 func (c *face) execCommand(f *globals) *cobra.Command {
@@ -37,10 +39,8 @@ func (c *face) execCommand(f *globals) *cobra.Command {
 	e := &execFlags{}
 	e.register(cmd)
 	cmd.RunE = c.run(f, exitExec, func(ctx context.Context, r *ociruntime.Runtime, args []string) (status int, err error) {
-		for name, value := range e.refused {
-			if *value != "" {
-				return 0, naru.Errorf(naru.Unimplemented, "--%s is not supported", name)
-			}
+		if e.cgroup != "" {
+			return 0, naru.Errorf(naru.Unimplemented, "--cgroup is not supported")
 		}
 		o := e.ExecOptions
 		o.ID = args[0]
@@ -69,10 +69,9 @@ func (e *execFlags) register(cmd *cobra.Command) {
 	fs.StringVar(&e.ConsoleSocket, "console-socket", "", "`SOCKET` to send the terminal to")
 	fs.IntVar(&e.preserve, "preserve-fds", 0, "`NUMBER` of descriptors from 3 on that the process gets")
 	fs.BoolVar(&e.IgnorePaused, "ignore-paused", false, "also in a paused container, where it waits")
-	e.refused = map[string]*string{}
-	for _, name := range []string{"apparmor", "process-label", "cgroup"} {
-		e.refused[name] = fs.String(name, "", "refused: not supported")
-	}
+	fs.StringVar(&e.apparmor, "apparmor", "", "AppArmor `PROFILE` of the process")
+	fs.StringVar(&e.label, "process-label", "", "SELinux `LABEL` of the process")
+	fs.StringVar(&e.cgroup, "cgroup", "", "refused: a process is in the container's cgroup")
 }
 
 // process makes the process of a file, or of the container's own and the flags.
@@ -95,6 +94,12 @@ func (e *execFlags) process(own *specs.Process, args []string, cmd *cobra.Comman
 	own.NoNewPrivileges = own.NoNewPrivileges || e.noNewPrivs
 	if e.cwd != "" {
 		own.Cwd = e.cwd
+	}
+	if e.apparmor != "" {
+		own.ApparmorProfile = e.apparmor
+	}
+	if e.label != "" {
+		own.SelinuxLabel = e.label
 	}
 	own.Capabilities = addCaps(own.Capabilities, e.caps)
 	return own, e.identity(&own.User)

@@ -33,13 +33,13 @@ func (c *child) command(r wire.SpawnRequest, sent *descriptors) (cmd fork.Cmd, o
 	}
 	cmd = fork.Cmd{
 		Exe: c.s.exe, Args: r.Args, Env: r.Env, Setsid: r.Setsid,
-		Namespaces: uintptr(r.Namespaces), JoinFlags: uintptr(r.JoinFlags), UIDMap: r.UIDMap, GIDMap: r.GIDMap,
+		Namespaces: uintptr(r.Namespaces), UIDMap: r.UIDMap, GIDMap: r.GIDMap,
 	}
 	if r.HasExe {
 		cmd.Exe = next()
 	}
 	if r.HasJoin {
-		cmd.Join = next()
+		cmd.Joins = []fork.Join{{File: next(), Flags: uintptr(r.JoinFlags)}}
 	}
 	if r.HasCgroup {
 		cmd.CgroupFD = int(next().Fd())

@@ -73,10 +73,11 @@ func (b *birth) layOut() {
 	c.zero = [2]byte{'0'}
 	c.exe, c.report = int(cmd.Exe.Fd()), int(b.said.Fd())
 	c.setsid, c.killWithParent = cmd.Setsid, cmd.KillWithParent
-	c.becomeRoot = (cmd.Namespaces|cmd.JoinFlags)&unix.CLONE_NEWUSER != 0
-	c.join, c.mapsRead, c.mapsWrite = -1, -1, -1
-	if cmd.Join != nil {
-		c.join, c.joinFlags = int(cmd.Join.Fd()), cmd.JoinFlags
+	c.becomeRoot = cmd.Namespaces&unix.CLONE_NEWUSER != 0
+	c.mapsRead, c.mapsWrite = -1, -1
+	for _, j := range cmd.Joins {
+		c.joins = append(c.joins, join{fd: int(j.File.Fd()), flags: j.Flags})
+		c.becomeRoot = c.becomeRoot || j.Flags&unix.CLONE_NEWUSER != 0
 	}
 	if b.maps[0] != nil {
 		c.mapsRead, c.mapsWrite = int(b.maps[0].Fd()), int(b.maps[1].Fd())
@@ -93,7 +94,7 @@ func (b *birth) layOutClone() {
 		c.clone.flags &^= unix.CLONE_NEWCGROUP
 		c.newCgroupNS = true
 	}
-	if cmd.Join != nil {
+	if len(cmd.Joins) > 0 {
 		c.clone.flags |= unix.CLONE_PARENT
 		c.clone.exitSignal = 0 // CLONE_PARENT takes the go-between's, SIGCHLD; clone3 refuses another
 		c.between.exitSignal = uint64(syscall.SIGCHLD)
@@ -123,7 +124,10 @@ func (b *birth) layOutFiles() {
 		}
 		c.files = append(c.files, int(f.Fd()))
 	}
-	c.free = max(c.exe, c.report, c.mapsRead, c.mapsWrite, c.join, len(c.files))
+	c.free = max(c.exe, c.report, c.mapsRead, c.mapsWrite, len(c.files))
+	for _, j := range c.joins {
+		c.free = max(c.free, j.fd)
+	}
 	for _, fd := range append(append([]int{}, c.files...), c.cgroups...) {
 		c.free = max(c.free, fd)
 	}
@@ -134,7 +138,7 @@ func (b *birth) layOutFiles() {
 func (b *birth) fork() error {
 	syscall.ForkLock.Lock()
 	defer syscall.ForkLock.Unlock()
-	if b.cmd.Join != nil {
+	if len(b.cmd.Joins) > 0 {
 		pid, errno := forkJoined(&b.child)
 		if errno != 0 {
 			return fmt.Errorf("fork: %w", errno)
@@ -193,7 +197,7 @@ func (b *birth) nextReport() (r report, done bool, err error) {
 
 func (b *birth) process() (Process, error) {
 	b.reapGoBetween()
-	if b.cmd.Join == nil {
+	if len(b.cmd.Joins) == 0 {
 		f := os.NewFile(uintptr(b.pidFD), "pidfd")
 		b.pidFD = -1
 		return Process{PID: b.pid, FD: f}, nil

@@ -51,12 +51,18 @@ type report struct {
 	value uint32
 }
 
+// join is a namespace to enter.
+type join struct {
+	fd    int
+	flags uintptr
+	done  bool
+}
+
 // child is everything a process needs between fork and exec, laid out before the fork.
 type child struct {
-	clone     cloneArgs
-	between   cloneArgs // the go-between's, of a joined process
-	join      int       // -1: none
-	joinFlags uintptr
+	clone   cloneArgs
+	between cloneArgs // the go-between's, of a joined process
+	joins   []join
 
 	mapsRead, mapsWrite int // pipe that says that the id maps are written; -1: no maps
 	cgroups             []int
@@ -119,9 +125,7 @@ func forkJoined(c *child) (pid uintptr, err syscall.Errno) {
 //go:norace
 func (c *child) joinAndClone() {
 	syscall.RawSyscall(unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 0, 0)
-	if _, _, err := syscall.RawSyscall(unix.SYS_SETNS, uintptr(c.join), c.joinFlags, 0); err != 0 {
-		c.fail(stepJoin, err)
-	}
+	c.enterNamespaces()
 	pid, _, err := syscall.RawSyscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&c.clone)), unsafe.Sizeof(c.clone), 0)
 	if err != 0 {
 		c.fail(stepClone, err)
@@ -131,6 +135,27 @@ func (c *child) joinAndClone() {
 	}
 	c.say(stepBorn, uint32(pid))
 	c.exit()
+}
+
+// enterNamespaces joins a user namespace after those that the starter has the rights to, and before those that only its
+// own root may enter: what fails in the first pass has another try in the last.
+//
+//go:nosplit
+//go:norace
+func (c *child) enterNamespaces() {
+	for pass := range 3 {
+		for i := range c.joins {
+			j := &c.joins[i]
+			if j.done || (j.flags&unix.CLONE_NEWUSER != 0) != (pass == 1) {
+				continue
+			}
+			_, _, err := syscall.RawSyscall(unix.SYS_SETNS, uintptr(j.fd), j.flags, 0)
+			if err != 0 && pass > 0 {
+				c.fail(stepJoin, err)
+			}
+			j.done = err == 0
+		}
+	}
 }
 
 // become turns the clone into the program: it returns only by exec or exit.

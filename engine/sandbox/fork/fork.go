@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -15,6 +16,12 @@ import (
 // IDMap says that Size ids from ContainerID on, inside a user namespace, are the ids from HostID on outside.
 type IDMap struct {
 	ContainerID, HostID, Size int
+}
+
+// Join is a pidfd, or a namespace file, whose Flags (CLONE_NEW*) namespaces are to be entered (setns).
+type Join struct {
+	File  *os.File
+	Flags uintptr
 }
 
 // Cmd is a process to start in new namespaces or in those of a running process.
@@ -28,10 +35,9 @@ type Cmd struct {
 	// MapIDs maps the ids instead, where this process may not do it alone.
 	MapIDs func(pid int) error
 
-	// Join is a pidfd, or a namespace file, whose JoinFlags namespaces are entered first (setns). With Namespaces set
+	// Joins are entered first, a user namespace after those that the starter may enter by itself. With Namespaces set
 	// too, those are created after: a new container in another's network, say.
-	Join      *os.File
-	JoinFlags uintptr
+	Joins []Join
 
 	CgroupFD int        // cgroup v2 folder to be born in (CLONE_INTO_CGROUP); 0 or -1: the parent's
 	Cgroups  []*os.File // cgroup v1 "tasks" files, open for writing, that the process enters before it execs
@@ -74,8 +80,8 @@ func (c *Cmd) check() error {
 		return errors.New("fork: no executable")
 	case len(c.Args) == 0:
 		return errors.New("fork: no arguments")
-	case c.Join == nil && c.JoinFlags != 0:
-		return errors.New("fork: JoinFlags without Join")
+	case slices.ContainsFunc(c.Joins, func(j Join) bool { return j.File == nil }):
+		return errors.New("fork: a namespace to join without a file")
 	case c.Namespaces&unix.CLONE_NEWUSER == 0 && (len(c.UIDMap) > 0 || len(c.GIDMap) > 0):
 		return errors.New("fork: id maps without a new user namespace")
 	}

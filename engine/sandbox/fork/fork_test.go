@@ -107,7 +107,7 @@ func TestJoinIsAChildInTheSameNamespaces(t *testing.T) {
 	ids := []fork.IDMap{{ContainerID: 0, HostID: 100000, Size: 65536}}
 	args := []string{"probe", "user", "ipc", "uts", "cgroup", "net", "mnt"}
 	first := start(t, fork.Cmd{Args: args, Namespaces: everything, UIDMap: ids, GIDMap: ids})
-	second := start(t, fork.Cmd{Args: args, Join: first.FD, JoinFlags: everything})
+	second := start(t, fork.Cmd{Args: args, Joins: []fork.Join{{File: first.FD, Flags: everything}}})
 	got := second.finish(t)
 	want := first.finish(t)
 	if !strings.Contains(got, "uid 0") || strings.Contains(got, "pid 1 ") {
@@ -115,6 +115,33 @@ func TestJoinIsAChildInTheSameNamespaces(t *testing.T) {
 	}
 	namespaces := func(s string) string { return s[:strings.Index(s, "pid ")] }
 	if namespaces(got[strings.Index(got, "user"):]) != namespaces(want) {
+		t.Errorf("joined %s\nwant %s", got, want)
+	}
+}
+
+// Namespaces of different owners are entered one by one: the host's network, and a user namespace with what it owns.
+func TestJoinsAreEnteredInAnOrderThatRightsAllow(t *testing.T) {
+	needRoot(t)
+	ids := []fork.IDMap{{ContainerID: 0, HostID: 100000, Size: 65536}}
+	args := []string{"probe", "user", "ipc", "mnt", "net"}
+	host := start(t, fork.Cmd{Args: args, Namespaces: unix.CLONE_NEWNET})
+	owned := start(t, fork.Cmd{Args: args, Namespaces: everything &^ unix.CLONE_NEWNET, UIDMap: ids, GIDMap: ids})
+	var joins []fork.Join
+	for _, j := range []struct {
+		pid  int
+		name string
+		flag uintptr
+	}{{owned.PID, "ipc", unix.CLONE_NEWIPC}, {owned.PID, "user", unix.CLONE_NEWUSER}, {owned.PID, "mnt", unix.CLONE_NEWNS}, {host.PID, "net", unix.CLONE_NEWNET}} {
+		f, err := os.Open(fmt.Sprintf("/proc/%d/ns/%s", j.pid, j.name))
+		must(t, err)
+		defer f.Close()
+		joins = append(joins, fork.Join{File: f, Flags: j.flag})
+	}
+	got := start(t, fork.Cmd{Args: args, Joins: joins}).finish(t)
+	want := owned.finish(t)
+	net := host.finish(t)
+	want = want[:strings.Index(want, "net ")] + net[strings.Index(net, "net "):strings.Index(net, "pid ")]
+	if !strings.HasPrefix(got, want) || !strings.Contains(got, "uid 0") {
 		t.Errorf("joined %s\nwant %s", got, want)
 	}
 }
@@ -128,7 +155,7 @@ func TestFailuresNameTheStepAndLeaveNoProcess(t *testing.T) {
 	if !errors.Is(err, unix.EACCES) || !strings.Contains(err.Error(), "execute") {
 		t.Errorf("executing a text: %v", err)
 	}
-	if _, err := fork.Start(fork.Cmd{Exe: text, Args: []string{"probe"}, Join: text, JoinFlags: unix.CLONE_NEWNET}); err == nil ||
+	if _, err := fork.Start(fork.Cmd{Exe: text, Args: []string{"probe"}, Joins: []fork.Join{{File: text, Flags: unix.CLONE_NEWNET}}}); err == nil ||
 		!strings.Contains(err.Error(), "enter the namespaces") {
 		t.Errorf("joining a text: %v", err)
 	}

@@ -16,7 +16,12 @@ const bench = "/dev"
 // prepareLayers cuts this mount namespace off from the host's and makes room for layers. The current folder becomes
 // the bench, so that an overlay's options name each layer with a few bytes: 500 of them, the kernel's limit, fit in
 // the one page that mount takes.
-func (m *machine) prepareLayers() error {
+func (m *machine) prepareLayers(o *program.Op) error {
+	m.exe, _ = unix.Open("/proc/self/exe", unix.O_PATH|unix.O_CLOEXEC, 0)
+	if o.Flags == program.InPlace {
+		m.null, _ = unix.Open("/dev/null", unix.O_PATH|unix.O_CLOEXEC, 0) // missed by who masks a file
+		return nil
+	}
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
 		return fail("make / a slave", err)
 	}
@@ -24,7 +29,6 @@ func (m *machine) prepareLayers() error {
 	if m.null, err = unix.Open("/dev/null", unix.O_PATH|unix.O_CLOEXEC, 0); err != nil {
 		return fail("/dev/null", err)
 	}
-	m.exe, _ = unix.Open("/proc/self/exe", unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err := unix.Mount("tmpfs", bench, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=700"); err != nil {
 		return fail("tmpfs on "+bench, err)
 	}
@@ -182,26 +186,45 @@ func (m *machine) sysctl(o *program.Op) error {
 		return fail(o.Path, err)
 	}
 	defer unix.Close(proc)
+	err = writeProc(proc, strings.TrimPrefix(o.Path, "/proc/"), unix.RESOLVE_NO_SYMLINKS, o.Data)
+	return fail(o.Path+" = "+o.Data, err)
+}
+
+// writeProc writes to a file of proc, which must be the kernel's own.
+func writeProc(proc int, name string, resolve uint64, data string) error {
 	var st unix.Statfs_t
 	if err := unix.Fstatfs(proc, &st); err != nil {
-		return fail(o.Path, err)
+		return err
 	}
 	if st.Type != unix.PROC_SUPER_MAGIC {
-		return fail(o.Path, unix.EXDEV)
+		return unix.EXDEV
 	}
-	how := unix.OpenHow{Flags: unix.O_WRONLY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_XDEV}
-	fd, err := unix.Openat2(proc, strings.TrimPrefix(o.Path, "/proc/"), &how)
+	how := unix.OpenHow{Flags: unix.O_WRONLY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_XDEV | resolve}
+	fd, err := unix.Openat2(proc, name, &how)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	_, err = unix.Write(fd, []byte(data))
+	return err
+}
+
+// propagate says how mounts under a mount show up elsewhere.
+func (m *machine) propagate(o *program.Op) error {
+	fd, err := m.open(o.Path, unix.O_PATH)
 	if err != nil {
 		return fail(o.Path, err)
 	}
 	defer unix.Close(fd)
-	_, err = unix.Write(fd, []byte(o.Data))
-	return fail(o.Path+" = "+o.Data, err)
+	return fail(o.Path, unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &unix.MountAttr{Propagation: o.Flags}))
 }
 
 // pivot makes the container's root the root and lets go of the host's: pivot_root(".", ".") stacks the old root on
 // the new one, where it can be detached without a folder to put it in.
-func (m *machine) pivot() error {
+func (m *machine) pivot(o *program.Op) error {
+	if o.Flags == program.InPlace {
+		return m.chroot()
+	}
 	old, err := unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fail("/", err)
@@ -220,4 +243,12 @@ func (m *machine) pivot() error {
 		return fail("unmount the old root", err)
 	}
 	return fail("/", unix.Chdir("/"))
+}
+
+// chroot makes the root the process's, in a mount namespace that others are in too.
+func (m *machine) chroot() error {
+	if err := unix.Fchdir(m.root); err != nil {
+		return fail("the new root", err)
+	}
+	return fail("the new root", unix.Chroot("."))
 }

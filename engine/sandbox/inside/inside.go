@@ -84,7 +84,7 @@ func (m *machine) run() error {
 func (m *machine) execute(o *program.Op) error {
 	switch o.Kind {
 	case program.Layers:
-		return m.prepareLayers()
+		return m.prepareLayers(o)
 	case program.Attach:
 		return m.attach(o)
 	case program.Overlay:
@@ -108,7 +108,7 @@ func (m *machine) execute(o *program.Op) error {
 	case program.Sysctl:
 		return m.sysctl(o)
 	case program.Pivot:
-		return m.pivot()
+		return m.pivot(o)
 	}
 	return m.executeProcess(o)
 }
@@ -149,8 +149,6 @@ func (m *machine) executeProcess(o *program.Op) error {
 // executeOCI runs an operation that only the OCI command plans.
 func (m *machine) executeOCI(o *program.Op) error {
 	switch o.Kind {
-	case program.Enter:
-		return m.enter(o)
 	case program.Sync:
 		return m.sync()
 	case program.Gate:
@@ -161,8 +159,14 @@ func (m *machine) executeOCI(o *program.Op) error {
 		return m.keep(int(o.Flags))
 	case program.Find:
 		return find(o)
+	case program.Propagate:
+		return m.propagate(o)
+	case program.CopyUp:
+		return m.copyUp(o)
+	case program.Notify:
+		return m.notify(o)
 	}
-	return fail(o.Kind.String(), unix.ENOSYS)
+	return m.executeAttributes(o)
 }
 
 // receive reads descriptors and the program.

@@ -12,16 +12,6 @@ import (
 	"naru/engine/sandbox/program"
 )
 
-// enter joins a namespace that exists.
-func (m *machine) enter(o *program.Op) error {
-	fd, err := m.file(o)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	return fail(o.Data, unix.Setns(fd, int(o.Flags)))
-}
-
 // sync lets the daemon act at a moment when everything but the new root is there.
 func (m *machine) sync() error {
 	if err := m.send([]byte{program.MsgSync}); err != nil {

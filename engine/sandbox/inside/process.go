@@ -26,19 +26,38 @@ func setRlimit(o *program.Op) error {
 }
 
 func loadSeccomp(o *program.Op) error {
+	_, err := seccomp(o)
+	return err
+}
+
+// seccomp loads a filter, and returns the descriptor of its notifications when its flags ask for one.
+func seccomp(o *program.Op) (int, error) {
 	const size = int(unsafe.Sizeof(unix.SockFilter{}))
 	if len(o.Bytes) == 0 || len(o.Bytes)%size != 0 {
-		return fail("filter", unix.EINVAL)
+		return -1, fail("filter", unix.EINVAL)
 	}
 	prog := unix.SockFprog{
 		Len:    uint16(len(o.Bytes) / size),
 		Filter: (*unix.SockFilter)(unsafe.Pointer(&o.Bytes[0])),
 	}
-	_, _, errno := syscall.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, uintptr(o.Flags), uintptr(unsafe.Pointer(&prog)))
+	fd, _, errno := syscall.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, uintptr(o.Flags), uintptr(unsafe.Pointer(&prog)))
 	if errno != 0 {
-		return fail("filter", errno)
+		return -1, fail("filter", errno)
 	}
-	return nil
+	return int(fd), nil
+}
+
+// notify loads a filter and hands its notifications to who listens for them: the next system call may need an answer.
+func (m *machine) notify(o *program.Op) error {
+	agent, err := m.file(o)
+	if err != nil {
+		return err
+	}
+	fd, err := seccomp(o)
+	if err != nil {
+		return err
+	}
+	return fail("send the notifications", unix.Sendmsg(agent, []byte(o.Data), unix.UnixRights(fd), nil, 0))
 }
 
 func dropBounding(keep uint64) error {

@@ -15,13 +15,15 @@ type Kind byte
 
 // The kinds of operation.
 const (
-	// Layers mounts a tmpfs to work on over the host's /dev, which nobody needs any more in this mount namespace.
+	// Layers mounts a tmpfs to work on over the host's /dev, which nobody needs any more in this mount namespace. With
+	// Flags InPlace the namespace is others' too, and stays as it is.
 	Layers Kind = iota + 1
 	// Attach puts the detached mount FD at Path, a new folder beside the other layers.
 	Attach
 	// Overlay mounts an overlay with options Data at Path; its layers are the attached folders.
 	Overlay
-	// Root makes the mount at Path (beside the layers) the root that all Paths below are resolved in.
+	// Root makes the mount at Path (beside the layers, or in a joined namespace) the root that all Paths below are
+	// resolved in.
 	Root
 	// Mount mounts Source of Type at Path with Flags (MS_*) and Data, and makes Path a folder when it is missing.
 	Mount
@@ -46,7 +48,7 @@ const (
 	// Console opens a terminal in the container, sends its master back, and makes it 0, 1 and 2; Args: rows, columns.
 	// With Path it is also bound there (/dev/console).
 	Console
-	// Pivot makes the root the process's root and lets go of the host's.
+	// Pivot makes the root the process's root and lets go of the host's, which with Flags InPlace stays where it is.
 	Pivot
 	// Await waits for the daemon's word: the network is there.
 	Await
@@ -68,8 +70,7 @@ const (
 	Exec
 	// Reap stays as process 1 that forwards signals and reaps, and runs the same as Exec as its child.
 	Reap
-	// Enter joins the namespace FD of kind Flags (CLONE_NEW*), which Data names.
-	Enter
+	_ // joined a namespace, until that became part of the birth
 	// Sync says that all is there but the new root, and waits for the daemon's word.
 	Sync
 	// Gate says Ready, and waits at the listening socket FD for who starts the container: their connection takes the
@@ -82,10 +83,30 @@ const (
 	Keep
 	// Find makes sure that Exec would find its program: List and Env are its, Path is the working directory.
 	Find
+	// Clocks makes a time namespace for the program, whose clocks differ from the host's by Data, as the kernel reads it.
+	Clocks
+	// Label has exec give the program the security label Data, by the file Path of /proc/thread-self/attr.
+	Label
+	// Propagate gives the mount at Path the propagation Flags (MS_*).
+	Propagate
+	// CopyUp is Mount, and brings what Path had before along.
+	CopyUp
+	// Notify is Seccomp, and sends Data with the descriptor of the filter's notifications to the socket FD.
+	Notify
+	// Personality sets the execution domain Flags.
+	Personality
+	// Scheduler sets Args: policy, flags, nice, priority, runtime, deadline and period.
+	Scheduler
+	// IOPriority sets Flags: class and priority, as the kernel packs them.
+	IOPriority
+	// Affinity leaves the processors that are bits of Args to the program.
+	Affinity
+	// MemoryPolicy sets the mode Flags for the memory nodes that are bits of Args.
+	MemoryPolicy
 	kindEnd // new kinds go above it, at the end: a keeper may be older than the daemon
 )
 
-// InPlace is the flag of ReadOnly.
+// InPlace is the flag of Layers, ReadOnly and Pivot.
 const InPlace = 1
 
 // Op is one operation.
@@ -95,7 +116,7 @@ type Op struct {
 	Source string
 	Type   string
 	Data   string
-	FD     int // index of a descriptor sent along, for Attach, Bind, Enter and Gate
+	FD     int // index of a descriptor sent along, for Attach, Bind, Gate and Notify
 	Flags  uint64
 	Args   []uint64
 	List   []string
@@ -108,7 +129,9 @@ var names = [kindEnd]string{
 	Symlink: "symlink", Mknod: "mknod", Mask: "mask", ReadOnly: "readonly", Sysctl: "sysctl", Hostname: "hostname",
 	Domainname: "domainname", Console: "console", Pivot: "pivot", Await: "await",
 	Rlimit: "rlimit", NoNewPrivs: "no-new-privs", Seccomp: "seccomp", Bounding: "bounding", User: "user", Caps: "caps", Cwd: "cwd",
-	Exec: "exec", Reap: "reap", Enter: "enter", Sync: "sync", Gate: "gate", Hook: "hook", Keep: "keep", Find: "find",
+	Exec: "exec", Reap: "reap", Sync: "sync", Gate: "gate", Hook: "hook", Keep: "keep", Find: "find",
+	Clocks: "clocks", Label: "label", Propagate: "propagate", CopyUp: "copy-up", Notify: "notify", Personality: "personality",
+	Scheduler: "scheduler", IOPriority: "io-priority", Affinity: "affinity", MemoryPolicy: "memory-policy",
 }
 
 // String names the kind as goldens and errors show it.
@@ -134,7 +157,7 @@ func (o Op) String() string {
 	word("type", o.Type)
 	word("source", o.Source)
 	word("data", o.Data)
-	if o.Kind == Attach || o.Kind == Bind || o.Kind == Enter || o.Kind == Gate {
+	if o.Kind == Attach || o.Kind == Bind || o.Kind == Gate || o.Kind == Notify {
 		fmt.Fprintf(&b, " fd=%d", o.FD)
 	}
 	if o.Flags != 0 {
@@ -147,7 +170,8 @@ func (o Op) String() string {
 func (o Op) writeLists(b *strings.Builder) {
 	for i, a := range o.Args {
 		format := " %d"
-		if o.Kind == Caps || o.Kind == Bounding {
+		switch o.Kind {
+		case Caps, Bounding, Affinity, MemoryPolicy:
 			format = " %#x"
 		}
 		if i == 0 {

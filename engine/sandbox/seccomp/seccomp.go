@@ -41,7 +41,7 @@ func Compile(p *specs.LinuxSeccomp) (Filter, error) {
 	if len(raw) > maxInstructions {
 		return Filter{}, fmt.Errorf("the policy makes %d instructions, the kernel takes %d", len(raw), maxInstructions)
 	}
-	flags, err := compileFlags(p.Flags)
+	flags, err := compileFlags(p)
 	if err != nil {
 		return Filter{}, err
 	}
@@ -54,19 +54,49 @@ func Compile(p *specs.LinuxSeccomp) (Filter, error) {
 	return f, nil
 }
 
-func compileFlags(flags []specs.LinuxSeccompFlag) (uint64, error) {
+// compileFlags asks for the descriptor of the notifications where the policy makes some. Every filter is for all threads
+// of a program that has not begun, so that TSYNC says nothing new.
+func compileFlags(p *specs.LinuxSeccomp) (uint64, error) {
 	var bits uint64
-	for _, f := range flags {
+	if notifies(p) {
+		bits |= unix.SECCOMP_FILTER_FLAG_NEW_LISTENER
+	}
+	for _, f := range p.Flags {
 		switch f {
+		case "SECCOMP_FILTER_FLAG_TSYNC":
 		case specs.LinuxSeccompFlagLog:
 			bits |= unix.SECCOMP_FILTER_FLAG_LOG
 		case specs.LinuxSeccompFlagSpecAllow:
 			bits |= unix.SECCOMP_FILTER_FLAG_SPEC_ALLOW
+		case specs.LinuxSeccompFlagWaitKillableRecv:
+			bits |= unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
 		default:
 			return 0, fmt.Errorf("flag %s is not supported", f)
 		}
 	}
 	return bits, nil
+}
+
+func notifies(p *specs.LinuxSeccomp) bool {
+	return slices.ContainsFunc(p.Syscalls, func(s specs.LinuxSyscall) bool { return s.Action == specs.ActNotify })
+}
+
+// checkNotify wants somebody to listen, and the calls free that hand the descriptor over before anybody can answer.
+func checkNotify(p *specs.LinuxSeccomp) error {
+	switch {
+	case p.ListenerMetadata != "" && p.ListenerPath == "":
+		return fmt.Errorf("listenerMetadata needs a listenerPath")
+	case p.DefaultAction == specs.ActNotify:
+		return fmt.Errorf("%s cannot be the default action: nobody could begin to listen", specs.ActNotify)
+	case notifies(p) && p.ListenerPath == "":
+		return fmt.Errorf("%s needs a listenerPath", specs.ActNotify)
+	}
+	for _, s := range p.Syscalls {
+		if s.Action == specs.ActNotify && slices.Contains(s.Names, "sendmsg") {
+			return fmt.Errorf("%s cannot be for sendmsg, which hands the listener its descriptor", specs.ActNotify)
+		}
+	}
+	return nil
 }
 
 // The places of struct seccomp_data that a filter reads.
@@ -77,10 +107,10 @@ const (
 )
 
 func compile(p *specs.LinuxSeccomp) ([]bpf.Instruction, error) {
-	switch {
-	case p.ListenerPath != "" || p.ListenerMetadata != "":
-		return nil, fmt.Errorf("listenerPath is not supported")
-	case len(p.Architectures) > 0 && !slices.Contains(p.Architectures, specArch):
+	if err := checkNotify(p); err != nil {
+		return nil, err
+	}
+	if len(p.Architectures) > 0 && !slices.Contains(p.Architectures, specArch) {
 		return nil, fmt.Errorf("architectures %v do not include this machine's, %s", p.Architectures, specArch)
 	}
 	ranges, err := split(p)
@@ -187,6 +217,8 @@ func verdict(action specs.LinuxSeccompAction, errno *uint) (uint32, error) {
 		return unix.SECCOMP_RET_TRAP, nil
 	case specs.ActTrace:
 		return unix.SECCOMP_RET_TRACE | data, nil
+	case specs.ActNotify:
+		return unix.SECCOMP_RET_USER_NOTIF, nil
 	case specs.ActLog:
 		return unix.SECCOMP_RET_LOG, nil
 	}
