@@ -129,7 +129,9 @@ type ContainerSpec struct {
 	StopGrace  time.Duration        `json:"stop_grace,omitempty"`
 	HostUserNS bool                 `json:"host_user_ns,omitempty"`
 	AutoRemove bool                 `json:"auto_remove,omitempty"`
-	Restart    string               `json:"restart,omitempty"` // no, on-failure[:N], always or unless-stopped
+	Restart    string               `json:"restart,omitempty"`   // no, on-failure[:N], always or unless-stopped
+	Health     *naru.HealthCheck    `json:"health,omitempty"`    // what it leaves out the image says
+	NoHealth   bool                 `json:"no_health,omitempty"` // not even the image's
 }
 
 // Mount is a volume or a folder of the host in a container.
@@ -153,11 +155,27 @@ type Container struct {
 	OOMKilled  bool      `json:"oom_killed,omitempty"`
 	Reason     string    `json:"reason,omitempty"` // why it ended, in words
 	Error      string    `json:"error,omitempty"`  // why it could not be started
+	Health     *Health   `json:"health,omitempty"` // nil without a health check
 	Restarts   int       `json:"restarts,omitempty"`
 	RestartAt  time.Time `json:"restart_at,omitzero"`
 	CreatedAt  time.Time `json:"created_at"`
 	StartedAt  time.Time `json:"started_at,omitzero"`
 	FinishedAt time.Time `json:"finished_at,omitzero"`
+}
+
+// Health is how a container has answered its health check since its start.
+type Health struct {
+	Status  string         `json:"status"`         // starting, healthy or unhealthy
+	Failing int            `json:"failing_streak"` // failures in a row that count
+	Answers []HealthAnswer `json:"log,omitempty"`  // the last few, the oldest first
+}
+
+// HealthAnswer is what came of asking a container once whether it is well.
+type HealthAnswer struct {
+	Start    time.Time `json:"start"`
+	End      time.Time `json:"end"`
+	ExitCode int       `json:"exit_code"` // 0: it is well; -1: no answer in time
+	Output   string    `json:"output"`
 }
 
 // ContainerRun asks to create a container and start it, in one step. Upgraded to frames it is attached to until it ends;

@@ -123,6 +123,7 @@ func (e *Engine) watchAgain(ctx context.Context, en *entry) error {
 		en.tty = newConsole(tty, e.logDir(en.c.ID), e.log)
 	}
 	e.watchExit(en)
+	e.watchHealth(en)
 	return nil
 }
 

@@ -71,6 +71,8 @@ type ContainerSpec struct {
 	HostUserNS bool                 `json:"host_user_ns,omitempty"`
 	AutoRemove bool                 `json:"auto_remove,omitempty"` // when it exits
 	Restart    RestartPolicy        `json:"restart,omitzero"`
+	Health     *naru.HealthCheck    `json:"health,omitempty"`    // what it leaves out the image says; of a container: complete, nil when there is none
+	NoHealth   bool                 `json:"no_health,omitempty"` // not even the image's
 }
 
 // DefaultNetwork is the network of containers that name none.
@@ -106,6 +108,7 @@ type Container struct {
 	Lost       bool                 `json:"lost,omitempty"`    // nobody saw it end: the machine or the keeper did
 	Stopped    bool                 `json:"stopped,omitempty"` // it ended because somebody asked for it
 	Paused     bool                 `json:"paused,omitempty"`
+	Health     *Health              `json:"health,omitempty"`    // never changed, always replaced; nil without a health check
 	Error      string               `json:"error,omitempty"`     // why it could not be started
 	Restarts   int                  `json:"restarts,omitempty"`  // by its policy, since somebody started it
 	Backoff    time.Duration        `json:"backoff,omitempty"`   // the last wait before a restart
@@ -127,6 +130,7 @@ type entry struct {
 	pidfd   *os.File      // of process 1; nil unless running
 	stdin   *os.File      // the writing end, with OpenStdin
 	tty     *console      // with TTY
+	health  *healthWatch  // nil when nobody asks
 	aliases []string      // further names, from SetAliases
 	holds   int           // who reads its output; a removal on exit waits for them
 	closed  bool          // being removed on exit: nobody may begin to read any more

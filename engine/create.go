@@ -26,6 +26,9 @@ func (e *Engine) Create(ctx context.Context, spec ContainerSpec) (Container, err
 		return Container{}, err
 	}
 	c.Image = img.Digest
+	if c.Spec.Health, err = healthCheck(spec, img); err != nil {
+		return Container{}, err
+	}
 	en, err := e.reserve(c)
 	if err != nil {
 		return Container{}, err

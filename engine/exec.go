@@ -67,21 +67,26 @@ func (e *Engine) pidfd(en *entry) *os.File {
 	return en.pidfd
 }
 
-// finishExec waits for the process, kills it when ctx ends first, and waits until its output has been handed on.
-func (e *Engine) finishExec(ctx context.Context, id string, box *sandbox.Sandbox, p *plumbing) (int, error) {
-	exit, err := e.cfg.Keeper.Wait(ctx, id)
-	ctx = context.WithoutCancel(ctx)
+// finishExec waits for the process, kills it when the caller leaves first, and waits until its output has been handed on.
+func (e *Engine) finishExec(caller context.Context, id string, box *sandbox.Sandbox, p *plumbing) (int, error) {
+	exit, err := e.cfg.Keeper.Wait(caller, id)
+	ctx := context.WithoutCancel(caller)
 	if err != nil {
-		kill := unix.PidfdSendSignal(int(box.PidFD.Fd()), unix.SIGKILL, nil, 0)
+		kill := killGroup(box.PidFD)
 		_, werr := e.cfg.Keeper.Wait(ctx, id)
-		return 0, errors.Join(err, ignore(kill, unix.ESRCH), werr, e.cfg.Keeper.Forget(ctx, id))
+		return 0, errors.Join(err, kill, werr, e.cfg.Keeper.Forget(ctx, id))
 	}
-	p.drain()
+	p.drain(caller)
 	return exit.Code, e.cfg.Keeper.Forget(ctx, id)
 }
 
-func ignore(err, harmless error) error {
-	if errors.Is(err, harmless) {
+// killGroup kills an exec's process, which leads a session, with what it started there and waits for.
+func killGroup(pidfd *os.File) error {
+	err := unix.PidfdSendSignal(int(pidfd.Fd()), unix.SIGKILL, nil, unix.PIDFD_SIGNAL_PROCESS_GROUP)
+	if errors.Is(err, unix.EINVAL) { // the kernel is older than 6.9: what it started is left to the container
+		err = unix.PidfdSendSignal(int(pidfd.Fd()), unix.SIGKILL, nil, 0)
+	}
+	if errors.Is(err, unix.ESRCH) {
 		return nil
 	}
 	return err
@@ -197,9 +202,12 @@ func (p *plumbing) copyIn(to *os.File, from io.Reader, closeAtEnd bool) {
 	})
 }
 
-// drain waits for the output, and then ends the input.
-func (p *plumbing) drain() {
+// drain waits for the output, which something that the process left behind may hold open for as long as it lives, and then
+// ends the input. Nobody waits after ctx.
+func (p *plumbing) drain(ctx context.Context) {
+	stop := context.AfterFunc(ctx, func() { closeAll(p.ours[:]...) })
 	p.copying.Wait()
+	stop()
 	p.stop()
 	if p.stdin != nil {
 		closeReader(p.stdin)

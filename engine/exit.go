@@ -78,6 +78,7 @@ func (e *Engine) settleExit(ctx context.Context, en *entry, exit keeper.Exit) er
 	if c.State != Running && c.State != Starting {
 		return nil
 	}
+	e.leaveHealth(en)
 	oom, err := sandbox.OOMKilled(e.cgroup(c.ID))
 	if err != nil {
 		e.log.Warn("ask whether memory ran out", "container", c.Name, "err", err)

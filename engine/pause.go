@@ -38,6 +38,8 @@ func (e *Engine) freeze(ctx context.Context, idOrName string, frozen bool) error
 
 // setFrozen is for who holds en.op.
 func (e *Engine) setFrozen(ctx context.Context, en *entry, c Container, frozen bool) error {
+	e.leaveHealth(en) // what is frozen cannot answer, nor can a question to it be ended
+	defer e.resumeHealth(en)
 	if err := sandbox.Freeze(e.cgroup(c.ID), frozen); err != nil {
 		return err
 	}

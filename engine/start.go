@@ -62,6 +62,7 @@ func (e *Engine) begin(ctx context.Context, en *entry, c *Container) error {
 	}
 	c.PID, c.ExitCode, c.Signal, c.Error = 0, 0, 0, ""
 	c.OOMKilled, c.Lost, c.Stopped, c.Paused = false, false, false, false
+	c.Health = newHealth(c.Spec.Health)
 	c.StartedAt, c.FinishedAt, c.RestartAt = time.Time{}, time.Time{}, time.Time{}
 	if err := e.assignAddr(ctx, en, c); err != nil {
 		return err
@@ -126,6 +127,7 @@ func (e *Engine) running(en *entry, box *sandbox.Sandbox, stdin *os.File) {
 		en.tty = newConsole(box.Console, e.logDir(en.c.ID), e.log)
 	}
 	e.watchExit(en)
+	e.watchHealth(en)
 }
 
 func (e *Engine) sandboxConfig(ctx context.Context, c Container, from *sources) (sandbox.Config, error) {

@@ -101,15 +101,18 @@ const (
 	RestartNo            RestartPolicy = "no"
 )
 
-// HealthCheck tells a ready instance from one that is not. Exactly one of Command and HTTPPath is set. Without a check
-// an instance is ready when its Port accepts a connection, or, without a Port, when it has run for a second.
+// HealthCheck tells a well container from one that is not: by a Command, by a GET of HTTPPath, or, with neither, by
+// whether Port accepts a connection. Of an app's service it decides which instances are ready; without a check an
+// instance is ready when the service's Port accepts a connection, or, without a Port, when it has run for a second.
 type HealthCheck struct {
-	Command     []string      `json:"command,omitempty"`   // exit status 0 means healthy
-	HTTPPath    string        `json:"http_path,omitempty"` // GET on Port; 2xx and 3xx mean healthy
-	Interval    time.Duration `json:"interval"`
-	Timeout     time.Duration `json:"timeout"`
-	Retries     int           `json:"retries"`
-	StartPeriod time.Duration `json:"start_period"`
+	Command       []string      `json:"command,omitempty"`   // exit status 0 means healthy
+	HTTPPath      string        `json:"http_path,omitempty"` // GET on Port; 2xx and 3xx mean healthy
+	Port          uint16        `json:"port,omitempty"`      // zero: the service's
+	Interval      time.Duration `json:"interval"`
+	Timeout       time.Duration `json:"timeout"`
+	Retries       int           `json:"retries"`
+	StartPeriod   time.Duration `json:"start_period"`             // failures in it do not count until the first success
+	StartInterval time.Duration `json:"start_interval,omitempty"` // in the start period; of a service: zero, it is asked eagerly
 }
 
 // RouteSpec asks for requests of a host and path prefix. An empty Host means the app's own host.

@@ -22,6 +22,9 @@ var filterKeys = map[string]func(c api.Container, value string) bool{
 	"network": func(c api.Container, v string) bool {
 		return c.Spec.Network == v || (c.Spec.Network == "" && v == "bridge")
 	},
+	"health": func(c api.Container, v string) bool {
+		return c.Health == nil && v == "none" || c.Health != nil && c.Health.Status == v
+	},
 	"volume": hasMount,
 	"label":  hasLabel,
 }
@@ -31,7 +34,7 @@ func parseFilters(texts []string) (filters, error) {
 	for _, s := range texts {
 		key, value, ok := strings.Cut(s, "=")
 		if _, known := filterKeys[key]; !known || !ok {
-			return nil, naru.Errorf(naru.InvalidArgument, "filter %q: write KEY=VALUE, with one of ancestor, exited, id, label, name, network, status, volume", s)
+			return nil, naru.Errorf(naru.InvalidArgument, "filter %q: write KEY=VALUE, with one of ancestor, exited, health, id, label, name, network, status, volume", s)
 		}
 		out[key] = append(out[key], value)
 	}

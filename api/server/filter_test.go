@@ -8,7 +8,7 @@ import (
 )
 
 func TestFilters(t *testing.T) {
-	c := api.Container{ID: "abcdef", Name: "web-1", State: "exited", ExitCode: 3, ImageDigest: "sha256:1234", Spec: api.ContainerSpec{
+	c := api.Container{ID: "abcdef", Name: "web-1", State: "exited", ExitCode: 3, Health: &api.Health{Status: "healthy"}, ImageDigest: "sha256:1234", Spec: api.ContainerSpec{
 		Image: "nginx:latest", Labels: map[string]string{"a": "1", "b": ""},
 		Mounts: []api.Mount{{VolumeMount: naru.VolumeMount{Volume: "data", Target: "/d"}}}}}
 	for _, test := range []struct {
@@ -31,6 +31,8 @@ func TestFilters(t *testing.T) {
 		{[]string{"ancestor=caddy"}, false},
 		{[]string{"network=bridge", "volume=data", "id=abc"}, true},
 		{[]string{"volume=/d"}, true},
+		{[]string{"health=healthy"}, true},
+		{[]string{"health=none"}, false},
 	} {
 		f, err := parseFilters(test.filters)
 		if err != nil || f.match(c) != test.want {

@@ -109,7 +109,7 @@ func engineSpec(s api.ContainerSpec) (engine.ContainerSpec, error) {
 		WorkingDir: s.WorkingDir, Hostname: s.Hostname, Network: s.Network, Ports: s.Ports, Tmpfs: s.Tmpfs,
 		ReadOnly: s.ReadOnly, Init: s.Init, TTY: s.TTY, OpenStdin: s.OpenStdin, Limits: s.Limits, Labels: s.Labels,
 		StopSignal: s.StopSignal, StopGrace: s.StopGrace, HostUserNS: s.HostUserNS, AutoRemove: s.AutoRemove,
-		Restart: restart,
+		Restart: restart, Health: s.Health, NoHealth: s.NoHealth,
 	}
 	setNetworkOptions(&out, s.NetworkOptions)
 	for _, m := range s.Mounts {
@@ -126,7 +126,7 @@ func apiContainer(c engine.Container) api.Container {
 		WorkingDir: s.WorkingDir, Hostname: s.Hostname, Network: s.Network, Ports: s.Ports, Tmpfs: s.Tmpfs,
 		ReadOnly: s.ReadOnly, Init: s.Init, TTY: s.TTY, OpenStdin: s.OpenStdin, Limits: s.Limits, Labels: s.Labels,
 		StopSignal: s.StopSignal, StopGrace: s.StopGrace, HostUserNS: s.HostUserNS, AutoRemove: s.AutoRemove,
-		Restart: s.Restart.String(), NetworkOptions: networkOptions(s),
+		Restart: s.Restart.String(), NetworkOptions: networkOptions(s), Health: s.Health, NoHealth: s.NoHealth,
 	}
 	for _, m := range s.Mounts {
 		v := naru.VolumeMount{Volume: naru.VolumeName(m.Volume), HostPath: m.HostPath, Target: m.Target, ReadOnly: m.ReadOnly}
@@ -139,7 +139,18 @@ func apiContainer(c engine.Container) api.Container {
 	return api.Container{
 		ID: c.ID, Name: c.Name, Spec: spec, ImageDigest: c.Image, State: state, PID: c.PID, Addr: c.Addr, NetworkPlaces: networkPlaces(c),
 		ExitCode: c.ExitCode, Signal: c.Signal, OOMKilled: c.OOMKilled, Reason: c.Reason(), Error: c.Error,
-		Restarts: c.Restarts, RestartAt: c.RestartAt,
+		Health: apiHealth(c.Health), Restarts: c.Restarts, RestartAt: c.RestartAt,
 		CreatedAt: c.CreatedAt, StartedAt: c.StartedAt, FinishedAt: c.FinishedAt,
 	}
+}
+
+func apiHealth(h *engine.Health) *api.Health {
+	if h == nil {
+		return nil
+	}
+	out := &api.Health{Status: string(h.Status), Failing: h.Failing}
+	for _, a := range h.Answers {
+		out.Answers = append(out.Answers, api.HealthAnswer(a))
+	}
+	return out
 }

@@ -24,8 +24,8 @@ func (c *cli) containerListCommand() *cobra.Command {
 		Use: "ls", Aliases: []string{"ps", "list"}, Short: "List containers", Args: between(0, 0),
 		Long: `List containers: those that run, or with -a all.
 
-Filters are KEY=VALUE, with the keys ancestor, exited, id, label, name, network, status and volume. Of one key any
-value will do (of label all must), and every key must agree.`,
+Filters are KEY=VALUE, with the keys ancestor, exited, health, id, label, name, network, status and volume. Of one key
+any value will do (of label all must), and every key must agree.`,
 		Example: "  naru container ls\n  naru container ls -a --json\n  naru container ls -aq --filter status=exited",
 	}
 	asJSON := jsonFlag(cmd)
@@ -92,6 +92,8 @@ func containersTable(containers []api.Container, now time.Time, wholeIDs bool) *
 
 func containerStateCell(ct api.Container, now time.Time) cell {
 	switch {
+	case ct.State == "running" && ct.Health != nil:
+		return cell{fmt.Sprintf("running (%s), started %s", ct.Health.Status, ago(now, ct.StartedAt)), healthColours[ct.Health.Status]}
 	case ct.State == "running":
 		return cell{"running, started " + ago(now, ct.StartedAt), green}
 	case ct.State == "restarting":
@@ -103,6 +105,8 @@ func containerStateCell(ct api.Container, now time.Time) cell {
 	}
 	return cell{"exited (0) " + ago(now, ct.FinishedAt), dim}
 }
+
+var healthColours = map[string]colour{"starting": yellow, "healthy": green, "unhealthy": red}
 
 // exitText is an exit status with its reason, where that says more.
 func exitText(ct api.Container) string {

@@ -18,6 +18,7 @@ type runFlags struct {
 	env, envFiles       []string
 	labels              []string
 	network             networkFlags
+	health              healthFlags
 	volumes, mounts     []string
 	memory, cpus        string
 	entrypoint          string
@@ -95,6 +96,7 @@ func (f *runFlags) register(cmd *cobra.Command, spec *api.ContainerSpec) {
 	fs.StringArrayVar(&spec.Tmpfs, "tmpfs", nil, "a file system in memory at this `folder`")
 	fs.BoolVar(&spec.ReadOnly, "read-only", false, "with a root filesystem that cannot be written")
 	f.network.register(fs)
+	f.health.register(fs)
 	fs.StringVar(&f.userns, "userns", "", "host: without a user namespace of its own")
 	fs.StringVarP(&f.memory, "memory", "m", "", "memory `limit`, such as 256m")
 	fs.StringVar(&f.cpus, "cpus", "", "`number` of cores it may use, such as 0.5")
@@ -114,12 +116,13 @@ func (f *runFlags) apply(spec *api.ContainerSpec, entrypoint bool, env func(stri
 		return naru.Errorf(naru.InvalidArgument, "--userns %q: only host can be given; without the flag every container has its own", f.userns)
 	}
 	spec.HostUserNS = f.userns == "host"
-	var errs [6]error
+	var errs [7]error
 	spec.Env, errs[0] = f.environment(env)
 	spec.Labels, errs[1] = parseLabels(f.labels)
 	errs[2] = f.network.apply(spec)
 	spec.Mounts, errs[3] = parseMounts(f.volumes, f.mounts)
 	spec.Limits.MemoryBytes, errs[4] = parseMemory(f.memory)
 	spec.Limits.NanoCPUs, errs[5] = parseCPUs(f.cpus)
+	errs[6] = f.health.apply(spec)
 	return errors.Join(slices.DeleteFunc(errs[:], func(err error) bool { return err == nil })...)
 }

@@ -68,6 +68,7 @@ func TestTables(t *testing.T) {
 			{ID: "b", Name: "oom", State: "exited", ExitCode: 137, OOMKilled: true, Reason: "out of memory", FinishedAt: before(time.Minute), CreatedAt: before(time.Hour)},
 			{ID: "c", Name: "ok", State: "exited", FinishedAt: before(time.Minute), CreatedAt: before(time.Hour)},
 			{ID: "d", Name: "new", State: "created", CreatedAt: before(time.Second)},
+			{ID: "e", Name: "ill", State: "running", Health: &api.Health{Status: "unhealthy"}, StartedAt: before(time.Minute), CreatedAt: before(time.Hour)},
 		}, now, false),
 		"images.txt": imagesTable([]api.Image{
 			{Digest: digest, Names: []string{"busybox", "busybox:1.37"}, Size: 4_300_000, CreatedAt: before(24 * 30 * time.Hour)},

@@ -13,6 +13,7 @@ import (
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/platforms"
+	docker "github.com/moby/docker-image-spec/specs-go/v1"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -26,6 +27,7 @@ type Image struct {
 	Size      int64               `json:"size"`   // of the stored blobs: layers as they came, config and manifest
 	CreatedAt time.Time           `json:"created_at"`
 	Config    ocispec.ImageConfig `json:"config"`
+	Health    *naru.HealthCheck   `json:"health,omitempty"` // its HEALTHCHECK, of which Config has no word
 }
 
 // manifest is an image's manifest with what it leads to, read.
@@ -33,7 +35,7 @@ type manifest struct {
 	desc   ocispec.Descriptor
 	config ocispec.Descriptor
 	layers []ocispec.Descriptor
-	image  ocispec.Image
+	image  docker.DockerOCIImage
 }
 
 func (m manifest) size() int64 {
@@ -78,7 +80,8 @@ func sorted(byDigest map[naru.Digest]*Image) []Image {
 }
 
 func (m manifest) describe(stored time.Time) *Image {
-	img := &Image{Digest: naru.Digest(m.desc.Digest), Size: m.size(), CreatedAt: stored, Config: m.image.Config}
+	img := &Image{Digest: naru.Digest(m.desc.Digest), Size: m.size(), CreatedAt: stored,
+		Config: m.image.Config.ImageConfig, Health: healthOf(m.image.Config.DockerOCIImageConfigExt)}
 	if m.image.Created != nil {
 		img.CreatedAt = *m.image.Created
 	}

@@ -138,7 +138,7 @@ func (b blobs) ociLayout(t testing.TB) []byte {
 
 func dockerSave(t testing.TB, layerName string, layer []byte, tags ...string) []byte {
 	config := toJSON(map[string]any{"os": "linux", "architecture": platforms.DefaultSpec().Architecture,
-		"config": map[string]any{"Cmd": []string{"/x"}}, "rootfs": map[string]any{"type": "layers", "diff_ids": []string{"sha256:" + sum(layer)}}})
+		"config": map[string]any{"Cmd": []string{"/x"}, "Healthcheck": map[string]any{"Test": []string{"CMD", "/ok"}, "Timeout": 3e9}}, "rootfs": map[string]any{"type": "layers", "diff_ids": []string{"sha256:" + sum(layer)}}})
 	name := sum([]byte(config)) + ".json"
 	return tarOf(t, file{layerName, string(layer)}, file{name, config},
 		file{"manifest.json", toJSON([]any{map[string]any{"Config": name, "RepoTags": tags, "Layers": []string{layerName}}})})

@@ -17,7 +17,7 @@ func containerSpec(s target.Set) engine.ContainerSpec {
 		Image: string(svc.ImageDigest), Entrypoint: svc.Entrypoint, Command: svc.Command,
 		Env: environment(s.Variables), User: svc.User, WorkingDir: svc.WorkingDir,
 		Network: networkName(s.AppEnv), Tmpfs: svc.Tmpfs, ReadOnly: svc.ReadOnly, Init: svc.Init, Limits: svc.Limits,
-		StopSignal: svc.StopSignal, StopGrace: svc.StopGrace,
+		StopSignal: svc.StopSignal, StopGrace: svc.StopGrace, NoHealth: true, // the service says how it is asked, see probe.go
 		Labels: map[string]string{labelApp: string(s.App), labelEnvironment: string(s.Environment), labelSet: string(s.Key)},
 	}
 	for _, v := range svc.Volumes {

@@ -1,15 +1,12 @@
 package machine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
-	"net/netip"
 	"time"
 
-	"naru/engine"
 	"naru/naru"
 )
 
@@ -108,66 +105,22 @@ func patienceEnded(check *naru.HealthCheck, running time.Duration) bool {
 func (m *Machine) proberOf(s *set, i *instance) prober {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	check, ep := s.Service.Health, s.endpoint(i)
+	ep := s.endpoint(i)
 	switch {
-	case check != nil && len(check.Command) > 0:
-		return m.commandProber(i.id, check)
-	case check != nil && check.HTTPPath != "":
-		return httpProber(ep, check)
+	case s.Service.Health != nil:
+		return m.asker(i.id, *s.Service.Health, ep.Port())
 	case ep.IsValid():
-		return portProber(ep)
+		return m.asker(i.id, naru.HealthCheck{Timeout: connectTimeout}, ep.Port())
 	}
 	return ageProber(i.startedAt)
 }
 
-func (m *Machine) commandProber(id string, check *naru.HealthCheck) prober {
-	return func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, check.Timeout)
-		defer cancel()
-		code, err := m.engine.Exec(ctx, id, engine.ExecSpec{Command: check.Command}, engine.Streams{})
-		if err == nil && code != 0 {
-			err = fmt.Errorf("%q exited with status %d", check.Command, code)
-		}
-		return err
+// asker lets the engine ask.
+func (m *Machine) asker(id string, check naru.HealthCheck, port uint16) prober {
+	if len(check.Command) == 0 {
+		check.Port = cmp.Or(check.Port, port)
 	}
-}
-
-func httpProber(ep netip.AddrPort, check *naru.HealthCheck) prober {
-	client := &http.Client{
-		Transport:     &http.Transport{DisableKeepAlives: true}, // each question opens a connection, as a new user would
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	url := "http://" + ep.String() + check.HTTPPath
-	return func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, check.Timeout)
-		defer cancel()
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-		if err != nil {
-			return fmt.Errorf("ask %s: %w", check.HTTPPath, err)
-		}
-		req.Header.Set("User-Agent", "naru-health")
-		resp, err := client.Do(req)
-		if err != nil {
-			return err
-		}
-		if err := resp.Body.Close(); err != nil {
-			return fmt.Errorf("read the answer of %s: %w", check.HTTPPath, err)
-		}
-		if resp.StatusCode < 200 || resp.StatusCode > 399 {
-			return fmt.Errorf("GET %s answered %s", check.HTTPPath, resp.Status)
-		}
-		return nil
-	}
-}
-
-func portProber(ep netip.AddrPort) prober {
-	return func(ctx context.Context) error {
-		conn, err := (&net.Dialer{Timeout: connectTimeout}).DialContext(ctx, "tcp", ep.String())
-		if err != nil {
-			return fmt.Errorf("nothing accepts connections on port %d yet: %w", ep.Port(), err)
-		}
-		return conn.Close()
-	}
+	return func(ctx context.Context) error { return m.engine.Ask(ctx, id, check).Err() }
 }
 
 func ageProber(startedAt time.Time) prober {
