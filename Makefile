@@ -62,6 +62,7 @@ test-long: build ## what test/faults and the power cut do, for an hour instead o
 bench: build ## naru against its peers, side by side on this machine (root)
 	go run ./bench/start
 	go run ./bench/sandbox
+	go run ./bench/engine
 
 demo: build ## deploy examples/guestbook on this machine and show a request answered (root)
 	@examples/demo.sh bin/naru

@@ -3,11 +3,10 @@ package peer
 import (
 	"context"
 	"errors"
-	"io/fs"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 )
@@ -20,6 +19,7 @@ type Docker struct {
 	path   []string // environment with Docker's programs in PATH
 	parent string   // cgroup above its containers
 	dir    string
+	http   *http.Client
 }
 
 // StartDocker runs the dockerd that test/deps.sh unpacked below deps. It lives in its own network and mount namespace:
@@ -40,7 +40,8 @@ func StartDocker(ctx context.Context, deps, dir string) (*Docker, error) {
 		"--host", d.socket, "--cgroup-parent", d.parent)
 	cmd.Env = d.path
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Cloneflags: syscall.CLONE_NEWNET, Unshareflags: syscall.CLONE_NEWNS}
-	d.daemon, err = start(ctx, dir, cmd, func() error { return quiet(d.command("version")) })
+	d.http = unixClient(filepath.Join(dir, "docker.sock"))
+	d.daemon, err = start(ctx, dir, cmd, nil, func() error { return quiet(d.command("version")) })
 	if err != nil {
 		return nil, err
 	}
@@ -63,40 +64,20 @@ func (d *Docker) Run(image, command, want string) error {
 	return expect(d.command("run", "--rm", image, command), want)
 }
 
-// Stop ends dockerd and removes the cgroups it made.
+// Exec runs a command in a container, `docker exec`.
+func (d *Docker) Exec(id string, command ...string) error {
+	return quiet(d.command(append([]string{"exec", id}, command...)...))
+}
+
+// List lists what runs, `docker ps`, and returns how many lines that are.
+func (d *Docker) List() (int, error) { return rows(d.command("ps")) }
+
+// Stop removes what is left of containers, ends dockerd, and what a dockerd that had to be killed leaves.
 func (d *Docker) Stop() error {
-	return errors.Join(d.stop(), d.removeCgroups())
-}
-
-func (d *Docker) removeCgroups() error {
-	var found []string
-	for _, pattern := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/*"} {
-		groups, err := filepath.Glob(pattern + d.parent)
-		if err != nil {
-			return err
-		}
-		found = append(found, groups...)
-	}
-	var err error
-	for _, group := range found {
-		err = errors.Join(err, removeTree(group))
-	}
-	return err
-}
-
-// removeTree removes a cgroup and those below it, the deepest first: each is a folder that only rmdir removes.
-func removeTree(root string) error {
-	var groups []string
-	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
-		if err == nil && entry.IsDir() {
-			groups = append(groups, path)
-		}
-		return err
-	})
-	for _, group := range slices.Backward(groups) {
-		err = errors.Join(err, os.Remove(group))
-	}
-	return err
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	ids, err := d.ids(ctx, true)
+	return errors.Join(err, removeAll(ctx, d, ids), d.stop(), d.endShims(), d.removeCgroups())
 }
 
 // Version is what dockerd calls itself.

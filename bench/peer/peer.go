@@ -24,8 +24,8 @@ type daemon struct {
 	ended chan struct{}
 }
 
-// start runs cmd with its output in dir/NAME.log and waits until ready returns nil.
-func start(ctx context.Context, dir string, cmd *exec.Cmd, ready func() error) (*daemon, error) {
+// start runs cmd in a network namespace, with its output in dir/NAME.log, and waits until ready returns nil.
+func start(ctx context.Context, dir string, cmd *exec.Cmd, in *NetNS, ready func() error) (*daemon, error) {
 	d := &daemon{cmd: cmd, log: filepath.Join(dir, filepath.Base(cmd.Path)+".log"), ended: make(chan struct{})}
 	log, err := os.Create(d.log)
 	if err != nil {
@@ -33,7 +33,7 @@ func start(ctx context.Context, dir string, cmd *exec.Cmd, ready func() error) (
 	}
 	defer log.Close() // the child has its own descriptor
 	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Start(); err != nil {
+	if err := in.Do(cmd.Start); err != nil {
 		return nil, fmt.Errorf("start %s: %w", cmd.Path, err)
 	}
 	go func() {
@@ -63,6 +63,9 @@ func (d *daemon) wait(ctx context.Context, ready func() error) error {
 		}
 	}
 }
+
+// PID is the daemon's process.
+func (d *daemon) PID() int { return d.cmd.Process.Pid }
 
 // stop asks the daemon to end, and makes it when it does not.
 func (d *daemon) stop() error {
@@ -109,4 +112,13 @@ func quiet(cmd *exec.Cmd) error {
 		return fmt.Errorf("%s: %w\n%s", strings.Join(cmd.Args, " "), err, out)
 	}
 	return nil
+}
+
+// rows runs a command that lists things below a header, and counts them.
+func rows(cmd *exec.Cmd) (int, error) {
+	out, err := cmd.Output()
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", strings.Join(cmd.Args, " "), err)
+	}
+	return strings.Count(string(out), "\n") - 1, nil
 }

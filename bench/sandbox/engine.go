@@ -27,7 +27,7 @@ func (b bench) engine(undo *cleanup.Stack, failed *error) error {
 		return err
 	}
 	undo.Add(func() { *failed = errors.Join(*failed, floor.Stop()) })
-	daemon, err := peer.StartNaru(b.ctx, b.naru, b.dir)
+	daemon, err := peer.StartNaru(b.ctx, b.naru, b.dir, nil)
 	if err != nil {
 		return err
 	}

@@ -55,7 +55,7 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 
-	naru, err := peer.StartNaru(ctx, o.naru, dir)
+	naru, err := peer.StartNaru(ctx, o.naru, dir, nil)
 	if err != nil {
 		return err
 	}
