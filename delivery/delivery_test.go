@@ -79,8 +79,8 @@ func (h *hops) List(context.Context, naru.AppEnv) ([]naru.Release, error) { retu
 
 func (h *hops) AppEnvs(context.Context) ([]naru.AppEnv, error) { return []naru.AppEnv{guestbook}, nil }
 
-func (h *hops) Keep(_ context.Context, r naru.Release) error {
-	h.note("keep the images of %s", r.Number)
+func (h *hops) Keep(_ context.Context, ae naru.AppEnv, releases []naru.Release) error {
+	h.note("keep the images of %d releases of %s", len(releases), ae.App)
 	return nil
 }
 
@@ -139,7 +139,7 @@ func TestUpBuildsMintsAndFollows(t *testing.T) {
 		t.Fatal(err)
 	}
 	slices.Sort(h.asked) // images are made side by side
-	want := []string{"build web of guestbook through s1", "keep the images of v3", "mint db=sha256:postgres web=sha256:built worker=sha256:built for up", "resolve postgres"}
+	want := []string{"build web of guestbook through s1", "keep the images of 0 releases of guestbook", "mint db=sha256:postgres web=sha256:built worker=sha256:built for up", "resolve postgres"}
 	if diff := cmp.Diff(want, h.asked); diff != "" {
 		t.Error(diff)
 	}

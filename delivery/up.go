@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -20,11 +21,11 @@ type Builder interface {
 	Build(ctx context.Context, ae naru.AppEnv, s naru.ServiceSpec, session string, progress func(BuildProgress)) (naru.Digest, error)
 }
 
-// Images finds an image by its reference, a local one, else one pulled; and keeps the images of a release, so that it
-// can be rolled back to when their names have long meant others.
+// Images finds an image by its reference, a local one, else one pulled; and keeps the images of an app's releases, and no
+// others for it, so that they can be rolled back to when their names have long meant others.
 type Images interface {
 	Resolve(ctx context.Context, reference string) (naru.Digest, error)
-	Keep(ctx context.Context, r naru.Release) error
+	Keep(ctx context.Context, ae naru.AppEnv, releases []naru.Release) error
 }
 
 // Delivery carries changes through the hops.
@@ -36,6 +37,8 @@ type Delivery struct {
 	Volumes  Volumes
 	Target   Target
 	URLs     func(naru.Release) []string // where a release's routes answer
+
+	keeping sync.Mutex // of images: an older list must not come after a newer one
 }
 
 // Up is a request to bring an app to what its spec says.
@@ -68,7 +71,7 @@ func (d *Delivery) Up(ctx context.Context, up Up, emit func(Event)) error {
 	if rolling {
 		// After the mint: until its next build an image has its name to hold it, and a daemon that dies here keeps the
 		// images of all releases when it starts again.
-		if err := d.Images.Keep(ctx, release); err != nil {
+		if err := d.keepImages(ctx, up.AppEnv); err != nil {
 			return err
 		}
 	}
@@ -82,17 +85,21 @@ func (d *Delivery) KeepImages(ctx context.Context) error {
 		return fmt.Errorf("keep the images of releases: %w", err)
 	}
 	for _, ae := range apps {
-		releases, err := d.Releases.List(ctx, ae)
-		if err != nil {
-			return fmt.Errorf("keep the images of %s: %w", ae, err)
-		}
-		for _, r := range releases {
-			if err := d.Images.Keep(ctx, r); err != nil {
-				return err
-			}
+		if err := d.keepImages(ctx, ae); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+func (d *Delivery) keepImages(ctx context.Context, ae naru.AppEnv) error {
+	d.keeping.Lock()
+	defer d.keeping.Unlock()
+	releases, err := d.Releases.List(ctx, ae)
+	if err != nil {
+		return fmt.Errorf("keep the images of %s: %w", ae, err)
+	}
+	return d.Images.Keep(ctx, ae, releases)
 }
 
 // images finds or makes the image of every service; services that are built alike share one build.

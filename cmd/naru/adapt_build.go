@@ -66,13 +66,16 @@ func (a resolve) Resolve(ctx context.Context, reference string) (naru.Digest, er
 	return img.Digest, err
 }
 
-// Keep implements delivery.Images. An image that is gone already, whoever removed it, is passed over.
-func (a resolve) Keep(ctx context.Context, r naru.Release) error {
-	for _, s := range r.Services {
-		err := a.images.Pin(ctx, "release-"+r.AppEnv.Label(), s.ImageDigest)
-		if err != nil && naru.CodeOf(err) != naru.NotFound {
-			return fmt.Errorf("keep the image of service %s of %s: %w", s.Name, r.Number, err)
+// Keep implements delivery.Images.
+func (a resolve) Keep(ctx context.Context, ae naru.AppEnv, releases []naru.Release) error {
+	var images []naru.Digest
+	for _, r := range releases {
+		for _, s := range r.Services {
+			images = append(images, s.ImageDigest)
 		}
+	}
+	if err := a.images.Pin(ctx, "release-"+ae.Label(), images...); err != nil {
+		return fmt.Errorf("keep the images of %s: %w", ae, err)
 	}
 	return nil
 }

@@ -148,8 +148,30 @@ func (r *Releases) mint(tx *store.Tx, next naru.Release) (naru.Release, bool, er
 	if err := insertRelease(tx, next); err != nil {
 		return naru.Release{}, false, err
 	}
-	_, err = r.rollouts.Enqueue(tx, naru.Rollout{AppEnv: next.AppEnv, To: next.Number})
-	return next, true, err
+	if _, err = r.rollouts.Enqueue(tx, naru.Rollout{AppEnv: next.AppEnv, To: next.Number}); err != nil {
+		return naru.Release{}, false, err
+	}
+	return next, true, r.prune(tx, next.AppEnv)
+}
+
+// keptReleases is how many releases an app has, at least, to roll back to.
+const keptReleases = 10
+
+// prune forgets releases but the newest, those that the rollout under way is about, and the two that a rollback without
+// a number is about, whatever failed since.
+func (r *Releases) prune(tx *store.Tx, ae naru.AppEnv) error {
+	newest, err := r.rollouts.Newest(tx, ae)
+	if err != nil {
+		return err
+	}
+	served, err := r.rollouts.Served(tx, ae)
+	if err != nil {
+		return err
+	}
+	served = slices.DeleteFunc(served, func(n naru.ReleaseNumber) bool { return n == 0 })
+	served = slices.Compact(served)
+	keep := append(served[:min(2, len(served))], newest.From, newest.To)
+	return r.table.deleteReleases(tx, ae, newest.To-keptReleases, keep)
 }
 
 // Current is the release that serves, or that is on its way to.

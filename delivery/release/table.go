@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"naru/naru"
 	"naru/store"
@@ -118,6 +119,24 @@ func insertRelease(tx *store.Tx, r naru.Release) error {
 	}
 	if err != nil {
 		return fmt.Errorf("write release %s of %s: %w", r.Number, r.AppEnv, err)
+	}
+	return nil
+}
+
+// deleteReleases deletes those up to a number, but some.
+func (t Table) deleteReleases(tx *store.Tx, ae naru.AppEnv, upTo naru.ReleaseNumber, keep []naru.ReleaseNumber) error {
+	all, err := t.releases(tx, ae)
+	if err != nil {
+		return err
+	}
+	for _, r := range all {
+		if r.Number > upTo || slices.Contains(keep, r.Number) {
+			continue
+		}
+		err := tx.Exec(`DELETE FROM releases WHERE app = ? AND environment = ? AND number = ?`, ae.App, ae.Environment, r.Number)
+		if err != nil {
+			return fmt.Errorf("forget release %s of %s: %w", r.Number, ae, err)
+		}
 	}
 	return nil
 }

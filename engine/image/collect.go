@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/containerd/containerd/v2/core/leases"
@@ -15,19 +16,41 @@ import (
 // pinPrefix begins the ids of the leases that are pins.
 const pinPrefix = "pin-"
 
-// Pin keeps the image d, named or not, until Unpin of the same owner. An owner may pin several images.
-func (s *Store) Pin(ctx context.Context, owner string, d naru.Digest) error {
+// Pin keeps the images, named or not, until Unpin of the same owner, or until another Pin of it leaves them out. An
+// image that is gone already, whoever removed it, is passed over.
+func (s *Store) Pin(ctx context.Context, owner string, images ...naru.Digest) error {
 	ctx = inNamespace(ctx)
-	if _, err := s.descriptor(ctx, d); errdefs.IsNotFound(err) {
-		return notFound(string(d))
+	lease := leases.Lease{ID: pinPrefix + owner}
+	if _, err := s.leases.Create(ctx, leases.WithID(lease.ID)); err != nil && !errdefs.IsAlreadyExists(err) {
+		return fmt.Errorf("pin images for %s: %w", owner, err)
 	}
-	_, err := s.leases.Create(ctx, leases.WithID(pinPrefix+owner))
-	if err != nil && !errdefs.IsAlreadyExists(err) {
-		return fmt.Errorf("pin image %s for %s: %w", d.Short(), owner, err)
+	for _, d := range images {
+		_, err := s.descriptor(ctx, d)
+		if errdefs.IsNotFound(err) {
+			continue
+		}
+		if err == nil {
+			err = s.leases.AddResource(ctx, lease, leases.Resource{ID: string(d), Type: "content"})
+		}
+		if err != nil {
+			return fmt.Errorf("pin image %s for %s: %w", d.Short(), owner, err)
+		}
 	}
-	err = s.leases.AddResource(ctx, leases.Lease{ID: pinPrefix + owner}, leases.Resource{ID: string(d), Type: "content"})
+	return s.unpinOthers(ctx, lease, images)
+}
+
+func (s *Store) unpinOthers(ctx context.Context, lease leases.Lease, images []naru.Digest) error {
+	have, err := s.leases.ListResources(ctx, lease)
 	if err != nil {
-		return fmt.Errorf("pin image %s for %s: %w", d.Short(), owner, err)
+		return fmt.Errorf("list what %s keeps: %w", lease.ID, err)
+	}
+	for _, r := range have {
+		if slices.Contains(images, naru.Digest(r.ID)) {
+			continue
+		}
+		if err := s.leases.DeleteResource(ctx, lease, r); err != nil {
+			return fmt.Errorf("unpin image %s of %s: %w", r.ID, lease.ID, err)
+		}
 	}
 	return nil
 }

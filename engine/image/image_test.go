@@ -469,8 +469,32 @@ func TestPinKeeps(t *testing.T) {
 		}
 	}
 	checkEmpty(t, s)
-	if err := s.Pin(t.Context(), "o", img.Digest); naru.CodeOf(err) != naru.NotFound {
+	if err := s.Pin(t.Context(), "o", img.Digest); err != nil {
 		t.Errorf("pin what is gone: %v", err)
+	}
+}
+
+func TestPinLetsGoOfWhatItLeavesOut(t *testing.T) {
+	s := open(t)
+	a, b := mustImport(t, s, tarOf(t, file{"a", "1"}), "a"), mustImport(t, s, tarOf(t, file{"b", "2"}), "b")
+	for _, images := range [][]naru.Digest{{a.Digest, b.Digest}, {b.Digest}} {
+		if err := s.Pin(t.Context(), "o", images...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"a", "b"} {
+		if err := s.Remove(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Collect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Get(t.Context(), string(a.Digest)); naru.CodeOf(err) != naru.NotFound {
+		t.Errorf("the image that was left out: %v", err)
+	}
+	if _, err := s.Get(t.Context(), string(b.Digest)); err != nil {
+		t.Errorf("the image that was not: %v", err)
 	}
 }
 
