@@ -3,19 +3,23 @@ package api
 import (
 	"io/fs"
 	"time"
+
+	"naru/naru"
 )
 
 // Volume is a named volume.
 type Volume struct {
-	Name      string    `json:"name"`
-	Path      string    `json:"path"` // on the host
-	CreatedAt time.Time `json:"created_at"`
-	UsedBy    []string  `json:"used_by,omitempty"` // names of containers
+	Name      string         `json:"name"`
+	Path      string         `json:"path"` // on the host
+	Limit     naru.DiskLimit `json:"limit,omitzero"`
+	CreatedAt time.Time      `json:"created_at"`
+	UsedBy    []string       `json:"used_by,omitempty"` // names of containers
 }
 
 // VolumeCreate asks for a volume.
 type VolumeCreate struct {
-	Name string `json:"name"`
+	Name  string         `json:"name"`
+	Limit naru.DiskLimit `json:"limit,omitzero"`
 }
 
 // FileInfo is what a path of a container means, after all symlinks.

@@ -88,6 +88,8 @@ type Mount struct {
 	HostPath string `json:"host_path,omitempty"`
 	Target   string `json:"target"`
 	ReadOnly bool   `json:"read_only,omitempty"`
+
+	Limit naru.DiskLimit `json:"limit,omitzero"` // of the volume from now on; zero: as it is
 }
 
 // Container is one container, running or not.

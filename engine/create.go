@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"naru/engine/image"
+	"naru/engine/quota"
 	"naru/internal/cleanup"
 	"naru/naru"
 )
@@ -74,6 +77,9 @@ func newContainer(spec ContainerSpec) (Container, error) {
 			return Container{}, err
 		}
 	}
+	if err := spec.checkLimits(); err != nil {
+		return Container{}, err
+	}
 	if err := spec.Restart.validate(); err != nil {
 		return Container{}, err
 	}
@@ -110,6 +116,28 @@ func (m Mount) validate() error {
 		return naru.Errorf(naru.InvalidArgument, "mount on %s: the host's path %q is not absolute", m.Target, m.HostPath)
 	case m.Subpath != "" && (m.Volume == "" || !filepath.IsLocal(m.Subpath)):
 		return naru.Errorf(naru.InvalidArgument, "mount on %s: subpath %q must be a relative path in a volume", m.Target, m.Subpath)
+	}
+	return nil
+}
+
+// checkLimits refuses limits of the disk that mean nothing, or would not hold.
+func (s ContainerSpec) checkLimits() error {
+	if s.HostUserNS && s.Limits.Disk != (naru.DiskLimit{}) {
+		return naru.Errorf(naru.InvalidArgument, "a limit of the disk does not hold without a user namespace, whose root could lift it: leave out one of the two")
+	}
+	errs := []error{checkDisk(s.Limits.Disk)}
+	for _, m := range s.Mounts {
+		errs = append(errs, checkDisk(m.Limit))
+	}
+	return errors.Join(errs...)
+}
+
+// maxDisk is more than any file system holds.
+const maxDisk = 1 << 60
+
+func checkDisk(l naru.DiskLimit) error {
+	if min(l.Bytes, l.Inodes) < 0 || max(l.Bytes, l.Inodes) > maxDisk {
+		return naru.Errorf(naru.InvalidArgument, "a limit of %d bytes and %d inodes: each is from 0 to %d", l.Bytes, l.Inodes, int64(maxDisk))
 	}
 	return nil
 }
@@ -155,10 +183,19 @@ func (e *Engine) makeFiles(ctx context.Context, c Container) error {
 	if err := os.MkdirAll(e.logDir(c.ID), 0o700); err != nil {
 		return fmt.Errorf("make its folder: %w", err)
 	}
-	if _, err := e.cfg.Images.Prepare(ctx, c.ID, c.Image); err != nil {
+	if _, err := e.layers(ctx, c); err != nil {
 		return fmt.Errorf("make its root filesystem: %w", err)
 	}
 	return nil
+}
+
+// layers are the container's root filesystem; what is written to it is bounded as the container asks.
+func (e *Engine) layers(ctx context.Context, c Container) (image.Rootfs, error) {
+	root, err := e.cfg.Images.Prepare(ctx, c.ID, c.Image)
+	if err != nil || c.Spec.Limits.Disk == (naru.DiskLimit{}) {
+		return root, err
+	}
+	return root, quota.Set(c.Spec.Limits.Disk, root.Upper, root.Work)
 }
 
 // removeFiles undoes makeFiles, as far as that came.

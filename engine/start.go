@@ -131,7 +131,7 @@ func (e *Engine) running(en *entry, box *sandbox.Sandbox, stdin *os.File) {
 }
 
 func (e *Engine) sandboxConfig(ctx context.Context, c Container, from *sources) (sandbox.Config, error) {
-	root, err := e.cfg.Images.Prepare(ctx, c.ID, c.Image)
+	root, err := e.layers(ctx, c)
 	if err != nil {
 		return sandbox.Config{}, fmt.Errorf("find its root filesystem: %w", err)
 	}

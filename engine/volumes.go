@@ -14,6 +14,7 @@ import (
 
 	"naru/engine/archive"
 	"naru/engine/image"
+	"naru/engine/quota"
 	"naru/engine/volume"
 	"naru/naru"
 )
@@ -40,12 +41,15 @@ func (e *Engine) Volume(_ context.Context, name string) (Volume, error) {
 	return Volume{v, e.usersOf(name, false)}, err
 }
 
-// CreateVolume makes a volume; one that is there already is a Conflict.
-func (e *Engine) CreateVolume(ctx context.Context, name string) (Volume, error) {
+// CreateVolume makes a volume, with a limit when that is not zero; one that is there already is a Conflict.
+func (e *Engine) CreateVolume(ctx context.Context, name string, limit naru.DiskLimit) (Volume, error) {
+	if err := checkDisk(limit); err != nil {
+		return Volume{}, err
+	}
 	if _, err := e.volumes.Get(name); err == nil {
 		return Volume{}, naru.Errorf(naru.Conflict, "there is a volume %s already", name)
 	}
-	if _, err := e.volumes.Ensure(name); err != nil {
+	if _, err := e.volumes.Ensure(name, limit); err != nil {
 		return Volume{}, err
 	}
 	e.noteVolume("create", name)
@@ -105,7 +109,7 @@ func (e *Engine) ImportVolume(_ context.Context, name string, r io.Reader) error
 		return naru.Errorf(naru.FailedPrecondition, "volume %s is used by container %s, which runs: stop that first", name, users[0])
 	}
 	filled := false
-	_, err := e.volumes.Fill(name, func(dir string) error {
+	_, err := e.volumes.Fill(name, naru.DiskLimit{}, func(dir string) error {
 		filled = true
 		return unpackInto(dir, r, archive.Options{})
 	})
@@ -139,7 +143,7 @@ func (s *sources) close() { closeAll(s.open...) }
 func (e *Engine) findSources(c Container, root image.Rootfs, from *sources) error {
 	from.byTarget = map[string]string{}
 	for _, m := range c.Spec.Mounts {
-		source, err := e.findSource(m, root, from)
+		source, err := e.findSource(c, m, root, from)
 		if err != nil {
 			return err
 		}
@@ -148,7 +152,7 @@ func (e *Engine) findSources(c Container, root image.Rootfs, from *sources) erro
 	return nil
 }
 
-func (e *Engine) findSource(m Mount, root image.Rootfs, from *sources) (string, error) {
+func (e *Engine) findSource(c Container, m Mount, root image.Rootfs, from *sources) (string, error) {
 	if m.Volume == "" {
 		if _, err := os.Stat(m.HostPath); err != nil {
 			return "", naru.Errorf(naru.InvalidArgument, "mount on %s: %w", m.Target, err)
@@ -156,6 +160,9 @@ func (e *Engine) findSource(m Mount, root image.Rootfs, from *sources) (string, 
 		return m.HostPath, nil
 	}
 	dir, err := e.readyVolume(m, root)
+	if err == nil && c.Spec.HostUserNS && !m.ReadOnly {
+		err = refuseBounded(m, dir)
+	}
 	if err != nil || m.Subpath == "" {
 		return dir, err
 	}
@@ -165,6 +172,16 @@ func (e *Engine) findSource(m Mount, root image.Rootfs, from *sources) (string, 
 	}
 	from.open = append(from.open, f)
 	return fdPath(f), nil
+}
+
+// refuseBounded keeps the host's root, whatever capabilities it lacks, off a volume with a limit: the kernel lets the
+// owner of a file take it out of its project, except in a user namespace.
+func refuseBounded(m Mount, dir string) error {
+	limit, err := quota.Of(dir)
+	if err == nil && limit != (naru.DiskLimit{}) {
+		err = naru.Errorf(naru.FailedPrecondition, "mount on %s: the size of volume %s is limited, which root without a user namespace could lift: mount it for reading only, or leave out userns host", m.Target, m.Volume)
+	}
+	return err
 }
 
 // openSubpath holds what the path means now: whoever else writes on the volume cannot make it mean something outside.
@@ -181,21 +198,22 @@ func openSubpath(dir, sub string) (*os.File, error) {
 // empty, with its owner and mode, as docker has it; a volume that a running container has stays as it is.
 func (e *Engine) readyVolume(m Mount, root image.Rootfs) (string, error) {
 	dir := filepath.Join(e.cfg.DataDir, "volumes", m.Volume)
-	if empty, err := volume.IsEmpty(dir); err != nil || !empty {
-		return dir, err
+	empty, err := volume.IsEmpty(dir)
+	if err != nil {
+		return "", err
 	}
-	if m.Subpath != "" || len(e.usersOf(m.Volume, true)) > 1 { // this one starts, too
-		return e.volumes.Ensure(m.Volume)
+	if !empty || m.Subpath != "" || len(e.usersOf(m.Volume, true)) > 1 { // this one starts, too
+		return e.volumes.Ensure(m.Volume, m.Limit)
 	}
 	begin, err := e.openImageFolder(root, m.Target)
 	if err != nil {
 		return "", err
 	}
 	if begin == nil {
-		return e.volumes.Ensure(m.Volume)
+		return e.volumes.Ensure(m.Volume, m.Limit)
 	}
 	defer begin.Close()
-	return e.volumes.Fill(m.Volume, func(to string) error { return copyFolder(begin, to) })
+	return e.volumes.Fill(m.Volume, m.Limit, func(to string) error { return copyFolder(begin, to) })
 }
 
 // openImageFolder opens what the root filesystem has at a path when that is a folder; else it returns nil.

@@ -73,6 +73,7 @@ type VolumeMount struct {
 	HostPath string     `json:"host_path,omitempty"`
 	Target   string     `json:"target"` // absolute, in the container
 	ReadOnly bool       `json:"read_only,omitempty"`
+	Limit    DiskLimit  `json:"limit,omitzero"` // of a named volume; zero: as it is
 }
 
 // PublishedPort is a port of the host that leads to a port of the service.
@@ -85,9 +86,10 @@ type PublishedPort struct {
 
 // Limits bound what one container may use; zero means no limit.
 type Limits struct {
-	MemoryBytes int64 `json:"memory_bytes,omitempty"`
-	NanoCPUs    int64 `json:"nano_cpus,omitempty"` // 1e9 is one core
-	PIDs        int64 `json:"pids,omitempty"`
+	MemoryBytes int64     `json:"memory_bytes,omitempty"`
+	NanoCPUs    int64     `json:"nano_cpus,omitempty"` // 1e9 is one core
+	PIDs        int64     `json:"pids,omitempty"`
+	Disk        DiskLimit `json:"disk,omitzero"` // what it writes over its image
 }
 
 // RestartPolicy says when a dead container is started again.

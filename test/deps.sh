@@ -17,6 +17,7 @@ need curl curl
 need ip iproute2
 need iptables iptables
 need mke2fs e2fsprogs
+need mkfs.xfs xfsprogs
 need newuidmap uidmap
 need nft nftables
 need pasta passt

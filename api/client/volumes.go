@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"naru/api"
+	"naru/naru"
 )
 
 // Volumes lists all named volumes.
@@ -18,9 +19,9 @@ func (c *Client) Volume(ctx context.Context, name string) (api.Volume, error) {
 	return call[api.Volume](ctx, c, http.MethodGet, volumePath(name), nil, nil)
 }
 
-// CreateVolume makes one.
-func (c *Client) CreateVolume(ctx context.Context, name string) (api.Volume, error) {
-	return call[api.Volume](ctx, c, http.MethodPost, "/v1/volumes", nil, api.VolumeCreate{Name: name})
+// CreateVolume makes one, bounded when limit is not zero.
+func (c *Client) CreateVolume(ctx context.Context, name string, limit naru.DiskLimit) (api.Volume, error) {
+	return call[api.Volume](ctx, c, http.MethodPost, "/v1/volumes", nil, api.VolumeCreate{Name: name, Limit: limit})
 }
 
 // RemoveVolume deletes one, with what is in it.

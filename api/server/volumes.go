@@ -6,13 +6,14 @@ import (
 	"net/http"
 
 	"naru/api"
+	"naru/naru"
 )
 
 // Volumes are the engine's.
 type Volumes interface {
 	List(ctx context.Context) ([]api.Volume, error)
 	Get(ctx context.Context, name string) (api.Volume, error)
-	Create(ctx context.Context, name string) (api.Volume, error)
+	Create(ctx context.Context, name string, limit naru.DiskLimit) (api.Volume, error)
 	Remove(ctx context.Context, name string) error
 	Export(ctx context.Context, name string, w io.Writer) error
 	Import(ctx context.Context, name string, r io.Reader) error
@@ -41,7 +42,7 @@ func (s *Server) createVolume(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	v, err := s.cfg.Volumes.Create(r.Context(), q.Name)
+	v, err := s.cfg.Volumes.Create(r.Context(), q.Name, q.Limit)
 	if err != nil {
 		return err
 	}

@@ -113,7 +113,7 @@ func engineSpec(s api.ContainerSpec) (engine.ContainerSpec, error) {
 	}
 	setNetworkOptions(&out, s.NetworkOptions)
 	for _, m := range s.Mounts {
-		out.Mounts = append(out.Mounts, engine.Mount{Volume: string(m.Volume), Subpath: m.Subpath, HostPath: m.HostPath, Target: m.Target, ReadOnly: m.ReadOnly})
+		out.Mounts = append(out.Mounts, engine.Mount{Volume: string(m.Volume), Subpath: m.Subpath, HostPath: m.HostPath, Target: m.Target, ReadOnly: m.ReadOnly, Limit: m.Limit})
 	}
 	return out, nil
 }
@@ -129,7 +129,7 @@ func apiContainer(c engine.Container) api.Container {
 		Restart: s.Restart.String(), NetworkOptions: networkOptions(s), Health: s.Health, NoHealth: s.NoHealth,
 	}
 	for _, m := range s.Mounts {
-		v := naru.VolumeMount{Volume: naru.VolumeName(m.Volume), HostPath: m.HostPath, Target: m.Target, ReadOnly: m.ReadOnly}
+		v := naru.VolumeMount{Volume: naru.VolumeName(m.Volume), HostPath: m.HostPath, Target: m.Target, ReadOnly: m.ReadOnly, Limit: m.Limit}
 		spec.Mounts = append(spec.Mounts, api.Mount{VolumeMount: v, Subpath: m.Subpath})
 	}
 	state := string(c.State)

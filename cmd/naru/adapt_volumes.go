@@ -36,8 +36,8 @@ func (v volumes) Get(ctx context.Context, name string) (api.Volume, error) {
 }
 
 // Create implements server.Volumes.
-func (v volumes) Create(ctx context.Context, name string) (api.Volume, error) {
-	one, err := v.e.CreateVolume(ctx, name)
+func (v volumes) Create(ctx context.Context, name string, limit naru.DiskLimit) (api.Volume, error) {
+	one, err := v.e.CreateVolume(ctx, name, limit)
 	return apiVolume(one), err
 }
 
@@ -95,5 +95,5 @@ func ofApp(volume string, apps []naru.AppEnv) bool {
 }
 
 func apiVolume(v engine.Volume) api.Volume {
-	return api.Volume{Name: v.Name, Path: v.Path, CreatedAt: v.CreatedAt, UsedBy: v.UsedBy}
+	return api.Volume{Name: v.Name, Path: v.Path, Limit: v.Limit, CreatedAt: v.CreatedAt, UsedBy: v.UsedBy}
 }

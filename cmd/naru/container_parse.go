@@ -129,6 +129,20 @@ func parseMemory(s string) (int64, error) {
 	return n, nil
 }
 
+// parseDiskLimit reads the KEY=VALUE of a flag that is given once a key.
+func parseDiskLimit(flag string, options []string) (naru.DiskLimit, error) {
+	said := map[string]string{}
+	for _, option := range options {
+		key, value, _ := strings.Cut(option, "=")
+		said[key] = value
+	}
+	limit, err := naru.ParseDiskLimit(said, units.RAMInBytes)
+	if err != nil {
+		return limit, naru.Errorf(naru.InvalidArgument, "%s: %w", flag, err)
+	}
+	return limit, nil
+}
+
 func parseCPUs(s string) (int64, error) {
 	if s == "" {
 		return 0, nil

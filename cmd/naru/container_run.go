@@ -20,6 +20,7 @@ type runFlags struct {
 	network             networkFlags
 	health              healthFlags
 	volumes, mounts     []string
+	storage             []string
 	memory, cpus        string
 	entrypoint          string
 	stopTimeout         graceValue
@@ -99,6 +100,7 @@ func (f *runFlags) register(cmd *cobra.Command, spec *api.ContainerSpec) {
 	f.health.register(fs)
 	fs.StringVar(&f.userns, "userns", "", "host: without a user namespace of its own")
 	fs.StringVarP(&f.memory, "memory", "m", "", "memory `limit`, such as 256m")
+	fs.StringArrayVar(&f.storage, "storage-opt", nil, "`size=…|inodes=…`: a limit of what it writes, such as size=1g; volumes do not count")
 	fs.StringVar(&f.cpus, "cpus", "", "`number` of cores it may use, such as 0.5")
 	fs.Int64Var(&spec.Limits.PIDs, "pids-limit", 0, "`number` of processes and threads it may have")
 }
@@ -116,7 +118,7 @@ func (f *runFlags) apply(spec *api.ContainerSpec, entrypoint bool, env func(stri
 		return naru.Errorf(naru.InvalidArgument, "--userns %q: only host can be given; without the flag every container has its own", f.userns)
 	}
 	spec.HostUserNS = f.userns == "host"
-	var errs [7]error
+	var errs [8]error
 	spec.Env, errs[0] = f.environment(env)
 	spec.Labels, errs[1] = parseLabels(f.labels)
 	errs[2] = f.network.apply(spec)
@@ -124,5 +126,6 @@ func (f *runFlags) apply(spec *api.ContainerSpec, entrypoint bool, env func(stri
 	spec.Limits.MemoryBytes, errs[4] = parseMemory(f.memory)
 	spec.Limits.NanoCPUs, errs[5] = parseCPUs(f.cpus)
 	errs[6] = f.health.apply(spec)
+	spec.Limits.Disk, errs[7] = parseDiskLimit("--storage-opt", f.storage)
 	return errors.Join(slices.DeleteFunc(errs[:], func(err error) bool { return err == nil })...)
 }

@@ -128,6 +128,36 @@ func TestListenAddresses(t *testing.T) {
 	}
 }
 
+func TestDiskLimits(t *testing.T) {
+	for _, tc := range []struct {
+		options string
+		want    naru.DiskLimit
+	}{
+		{"size=1g", naru.DiskLimit{Bytes: 1 << 30}},
+		{"size=512m inodes=1000", naru.DiskLimit{Bytes: 512 << 20, Inodes: 1000}},
+		{"inodes=7", naru.DiskLimit{Inodes: 7}},
+	} {
+		if got, err := parseDiskLimit("-o", strings.Fields(tc.options)); got != tc.want || err != nil {
+			t.Errorf("%s: %+v, %v", tc.options, got, err)
+		}
+	}
+	for _, bad := range []string{"size", "size=", "size=-1", "size=much", "size=9e30", "inodes=1k", "inodes=0", "type=tmpfs"} {
+		if got, err := parseDiskLimit("--opt", []string{bad}); naru.CodeOf(err) != naru.InvalidArgument || !strings.Contains(err.Error(), "--opt") {
+			t.Errorf("%s: %+v, %v", bad, got, err)
+		}
+	}
+}
+
+func FuzzParseDiskLimit(f *testing.F) {
+	f.Add("size=1.5g", "inodes=10")
+	f.Fuzz(func(t *testing.T, a, b string) {
+		l, err := parseDiskLimit("--opt", []string{a, b})
+		if err == nil && min(l.Bytes, l.Inodes) < 0 {
+			t.Errorf("%q %q: %+v", a, b, l)
+		}
+	})
+}
+
 func FuzzParsePort(f *testing.F) {
 	f.Add("127.0.0.1:8080:80/udp")
 	f.Fuzz(func(t *testing.T, s string) {

@@ -59,12 +59,17 @@ func (c *cli) volumeListCommand() *cobra.Command {
 func (c *cli) volumeCreateCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "create NAME...", Short: "Make volumes", Args: between(1, -1),
-		Long:    "Make volumes. A container that names one which is not there makes it, too.",
-		Example: "  naru volume create data",
+		Long:    "Make volumes. A container that names one which is not there makes it, too. With -o size=1g it holds no more than that,\nand with -o inodes=1000 no more files; that takes a data folder on ext4 or xfs with project quotas.",
+		Example: "  naru volume create data\n  naru volume create -o size=1g data",
 	}
+	options := cmd.Flags().StringArrayP("opt", "o", nil, "`size=…|inodes=…`: a limit, such as size=1g")
 	cmd.RunE = c.run(func(ctx context.Context, args []string) error {
+		limit, err := parseDiskLimit("--opt", *options)
+		if err != nil {
+			return err
+		}
 		return c.forEach(args, func(cl *client.Client, name string) error {
-			_, err := cl.CreateVolume(ctx, name)
+			_, err := cl.CreateVolume(ctx, name, limit)
 			return err
 		})
 	})

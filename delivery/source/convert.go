@@ -20,11 +20,13 @@ type converter struct {
 	*problems
 	folder *folder
 	docs   documents
+	limits map[string]naru.DiskLimit // of the app's volumes
 }
 
 // convert makes the app of a project that the checker has passed.
 func convert(f *folder, docs documents, name naru.AppName, project *types.Project) (naru.AppSpec, error) {
 	c := &converter{problems: &problems{}, folder: f, docs: docs}
+	c.limits = c.volumeLimits(project.Volumes)
 	app := naru.AppSpec{App: name}
 	said := make(map[naru.ServiceName]bool)
 	for _, service := range slices.Sorted(maps.Keys(project.Services)) {
@@ -72,6 +74,7 @@ func (c *converter) service(s types.ServiceConfig) (naru.ServiceSpec, extension)
 	}
 	c.image(&spec, s, ext)
 	c.mounts(&spec, s)
+	spec.Limits.Disk = c.disk(s)
 	if spec.Rollout.Strategy == "" && slices.ContainsFunc(spec.Volumes, writable) {
 		spec.Rollout.Strategy = naru.Recreate
 	}
@@ -215,7 +218,7 @@ func (c *converter) mounts(spec *naru.ServiceSpec, s types.ServiceConfig) {
 		case v.Type == types.VolumeTypeVolume && v.Source == "":
 			c.unsupported(at, "naru keeps no volumes without a name: name it, as in \"data:%s\", and list it under the file's volumes", v.Target)
 		case v.Type == types.VolumeTypeVolume:
-			mount.Volume = naru.VolumeName(v.Source)
+			mount.Volume, mount.Limit = naru.VolumeName(v.Source), c.limits[v.Source]
 		case v.Type == types.VolumeTypeBind:
 			mount.HostPath = filepath.Clean(v.Source)
 		default:

@@ -74,7 +74,6 @@ var serviceRefused = map[string]string{
 	"security_opt":        insteadConfined,
 	"shm_size":            "mount one: `tmpfs: [\"/dev/shm:size=64m\"]`",
 	"stdin_open":          "remove it: `naru run` and `naru exec` give a process your terminal",
-	"storage_opt":         "remove it",
 	"sysctls":             insteadConfined,
 	"tty":                 "remove it: `naru run` and `naru exec` give a process your terminal",
 	"ulimits":             "remove it, or raise the machine's own limits",

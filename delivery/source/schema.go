@@ -33,14 +33,22 @@ func fileRule() rule {
 
 func volumeRule() rule {
 	return rule{
-		keys: map[string]rule{},
+		keys: map[string]rule{"driver_opts": diskRule()},
 		refused: map[string]string{
-			"driver":      "remove it: volumes are folders on the machine's own disk",
-			"driver_opts": "remove it, or mount a folder of the host: `- /srv/data:/data`",
-			"external":    "remove it: a volume belongs to its app; mount a folder of the host to share data: `- /srv/data:/data`",
-			"labels":      "remove it: labels mean nothing to naru",
-			"name":        "remove it: a volume's name is its key",
+			"driver":   "remove it: volumes are folders on the machine's own disk",
+			"external": "remove it: a volume belongs to its app; mount a folder of the host to share data: `- /srv/data:/data`",
+			"labels":   "remove it: labels mean nothing to naru",
+			"name":     "remove it: a volume's name is its key",
 		},
+	}
+}
+
+// diskRule is for the options that limit a folder.
+func diskRule() rule {
+	const instead = "remove it, or mount a folder of the host: `- /srv/data:/data`"
+	return rule{
+		keys:    map[string]rule{"size": {}, "inodes": {}},
+		refused: map[string]string{"type": instead, "device": instead, "o": "write `size: 1g`, or mount a folder of the host"},
 	}
 }
 
@@ -71,6 +79,7 @@ func serviceKeys() map[string]rule {
 		"scale":             {},
 		"stop_grace_period": {},
 		"stop_signal":       {},
+		"storage_opt":       diskRule(),
 		"tmpfs":             {},
 		"user":              {},
 		"volumes":           mountRule(),

@@ -11,6 +11,7 @@ import (
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/errdefs"
 
+	"naru/engine/quota"
 	"naru/naru"
 )
 
@@ -76,11 +77,29 @@ func (s *Store) existing(ctx context.Context, key, top string) ([]mount.Mount, e
 
 // Release removes the root file system key; one that is gone already is fine. Its space comes back in Collect.
 func (s *Store) Release(ctx context.Context, key string) error {
-	err := s.snapshots.Remove(inNamespace(ctx), rootfsPrefix+key)
+	ctx = inNamespace(ctx)
+	err := s.clearLimit(ctx, key)
+	if err == nil {
+		err = s.snapshots.Remove(ctx, rootfsPrefix+key)
+	}
 	if err != nil && !errdefs.IsNotFound(err) {
 		return fmt.Errorf("release root file system %s: %w", key, err)
 	}
 	return nil
+}
+
+// clearLimit gives up the size limit that the root file system may have been given: its folders stay until Collect, and
+// nobody would know whose the limit was.
+func (s *Store) clearLimit(ctx context.Context, key string) error {
+	mounts, err := s.snapshots.Mounts(ctx, rootfsPrefix+key)
+	if err != nil {
+		return err
+	}
+	root, err := ParseOverlay(mounts)
+	if err != nil {
+		return err
+	}
+	return quota.Clear(root.Upper)
 }
 
 // Snapshots returns the keys of all root file systems that were prepared and not released, sorted.

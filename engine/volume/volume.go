@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"naru/engine/quota"
 	"naru/naru"
 )
 
@@ -29,6 +30,7 @@ type Store struct {
 type Volume struct {
 	Name      string
 	Path      string
+	Limit     naru.DiskLimit
 	CreatedAt time.Time
 }
 
@@ -44,33 +46,62 @@ func Open(dir string) (*Store, error) {
 	return s, s.clearHalfMade()
 }
 
-// halfMade begins the names of folders that are not volumes yet; no volume's name begins so.
+// halfMade begins the names of folders that are not volumes yet, or no more; no volume's name begins so.
 const halfMade = ".new-"
 
-// clearHalfMade removes what a daemon that died was filling.
+// clearHalfMade removes what a daemon that died was filling or removing.
 func (s *Store) clearHalfMade() error {
 	left, err := filepath.Glob(filepath.Join(s.dir, halfMade+"*"))
 	if err != nil {
 		return fmt.Errorf("open volumes: %w", err)
 	}
 	for _, path := range left {
-		if err := os.RemoveAll(path); err != nil {
+		if err := discard(path); err != nil {
 			return fmt.Errorf("remove a volume that was not finished: %w", err)
 		}
 	}
 	return nil
 }
 
-// Ensure makes the volume when it is new and returns its folder.
-func (s *Store) Ensure(name string) (string, error) {
+// discard removes a folder that is no volume, with the limit that it had.
+func discard(path string) error {
+	return errors.Join(quota.Clear(path), os.RemoveAll(path))
+}
+
+// Ensure makes the volume when it is new and returns its folder. A limit that is asked for holds from now on: for a
+// volume that has something in it, only when it was made with one.
+func (s *Store) Ensure(name string, limit naru.DiskLimit) (string, error) {
 	if err := checkName(name); err != nil {
 		return "", err
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	path := filepath.Join(s.dir, name)
-	if err := os.Mkdir(path, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
-		return "", fmt.Errorf("make volume %s: %w", name, err)
+	_, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return path, s.place(name, limit, func(string) error { return nil })
+	case err != nil:
+		return "", fmt.Errorf("look at volume %s: %w", name, err)
+	case limit == naru.DiskLimit{}:
+		return path, nil
 	}
-	return path, nil
+	return path, changeLimit(name, path, limit)
+}
+
+func changeLimit(name, path string, limit naru.DiskLimit) error {
+	before, err := quota.Of(path)
+	if err != nil {
+		return err
+	}
+	empty, err := IsEmpty(path)
+	if err != nil {
+		return err
+	}
+	if !empty && before == (naru.DiskLimit{}) {
+		return naru.Errorf(naru.FailedPrecondition, "volume %s was made without a size and has something in it: export it, remove it, make it with a size and import it", name)
+	}
+	return quota.Set(limit, path)
 }
 
 func checkName(name string) error {
@@ -82,7 +113,7 @@ func checkName(name string) error {
 
 // Fill puts what fill makes in a folder into the place of a volume that is empty or not there yet, whole or not at all,
 // and returns the volume's folder. One that has something in it stays as it is.
-func (s *Store) Fill(name string, fill func(dir string) error) (string, error) {
+func (s *Store) Fill(name string, limit naru.DiskLimit, fill func(dir string) error) (string, error) {
 	if err := checkName(name); err != nil {
 		return "", err
 	}
@@ -92,21 +123,60 @@ func (s *Store) Fill(name string, fill func(dir string) error) (string, error) {
 	if empty, err := IsEmpty(path); err != nil || !empty {
 		return path, err
 	}
-	tmp := filepath.Join(s.dir, halfMade+name)
+	return path, s.place(name, limit, func(dir string) error {
+		if err := fill(dir); err != nil {
+			return err
+		}
+		return errors.Join(quota.Check(dir), syncFile(dir))
+	})
+}
+
+// place makes a volume aside and puts it into its place, where nothing or an empty one is. The caller holds s.mu.
+func (s *Store) place(name string, limit naru.DiskLimit, fill func(dir string) error) error {
+	path, tmp := filepath.Join(s.dir, name), filepath.Join(s.dir, halfMade+name)
+	if err := discard(tmp); err != nil { // of an attempt that could not even be undone
+		return fmt.Errorf("make volume %s: %w", name, err)
+	}
 	if err := os.Mkdir(tmp, 0o755); err != nil {
-		return "", fmt.Errorf("fill volume %s: %w", name, err)
+		return fmt.Errorf("make volume %s: %w", name, err)
 	}
-	err := fill(tmp)
+	err := bound(tmp, path, limit)
 	if err == nil {
-		err = syncFile(tmp)
+		err = fill(tmp)
 	}
 	if err == nil {
-		err = unix.Rename(tmp, path) // onto an empty folder, or none; os.Rename refuses a folder
+		err = replace(tmp, path)
 	}
 	if err != nil {
-		return "", errors.Join(fmt.Errorf("fill volume %s: %w", name, err), os.RemoveAll(tmp))
+		return errors.Join(fmt.Errorf("make volume %s: %w", name, err), discard(tmp))
 	}
-	return path, nil
+	return nil
+}
+
+// bound gives a new folder the limit that is asked for, or that of the empty volume whose place it takes.
+func bound(tmp, path string, limit naru.DiskLimit) error {
+	if limit == (naru.DiskLimit{}) {
+		var err error
+		if limit, err = quota.Of(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	if limit == (naru.DiskLimit{}) {
+		return nil
+	}
+	return quota.Set(limit, tmp)
+}
+
+// replace puts a folder into the place of nothing or of an empty one, whose limit goes.
+func replace(tmp, path string) error {
+	old, err := os.Open(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := unix.Rename(tmp, path); err != nil || old == nil { // os.Rename refuses a folder
+		return err
+	}
+	return errors.Join(quota.ClearOpen(old), old.Close())
 }
 
 // syncFile brings a file system's writes to its disk, all of it: the files of a volume are many.
@@ -154,7 +224,11 @@ func (s *Store) Get(name string) (Volume, error) {
 	if st.Mask&unix.STATX_BTIME != 0 {
 		at = st.Btime
 	}
-	return Volume{Name: name, Path: path, CreatedAt: time.Unix(at.Sec, int64(at.Nsec)).UTC()}, nil
+	limit, err := quota.Of(path)
+	if err != nil {
+		return Volume{}, err
+	}
+	return Volume{Name: name, Path: path, Limit: limit, CreatedAt: time.Unix(at.Sec, int64(at.Nsec)).UTC()}, nil
 }
 
 // List returns all volumes in the order of their names.
@@ -177,12 +251,20 @@ func (s *Store) List() ([]Volume, error) {
 	return list, nil
 }
 
-// Remove deletes the volume and what is in it; removing one that does not exist is no error.
+// Remove deletes the volume and what is in it; removing one that does not exist is no error. It is no volume any more
+// before anything of it goes, so that no half of it is left under its name.
 func (s *Store) Remove(name string) error {
 	if !validName.MatchString(name) {
 		return naru.Errorf(naru.InvalidArgument, "volume name %q is none", name)
 	}
-	if err := os.RemoveAll(filepath.Join(s.dir, name)); err != nil {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	gone := filepath.Join(s.dir, halfMade+name)
+	err := os.Rename(filepath.Join(s.dir, name), gone)
+	if err == nil {
+		err = discard(gone)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove volume %s: %w", name, err)
 	}
 	return nil

@@ -25,20 +25,20 @@ func write(name, content string) func(string) error {
 func TestFillIsForWhatIsEmptyAndWholeOrNotAtAll(t *testing.T) {
 	s := open(t, t.TempDir())
 	half := errors.New("half")
-	if _, err := s.Fill("v", func(dir string) error { return errors.Join(write("file", "1")(dir), half) }); !errors.Is(err, half) {
+	if _, err := s.Fill("v", naru.DiskLimit{}, func(dir string) error { return errors.Join(write("file", "1")(dir), half) }); !errors.Is(err, half) {
 		t.Fatal(err)
 	}
 	if _, err := s.Get("v"); naru.CodeOf(err) != naru.NotFound {
 		t.Fatalf("half a volume is there: %v", err)
 	}
-	if _, err := s.Ensure("v"); err != nil {
+	if _, err := s.Ensure("v", naru.DiskLimit{}); err != nil {
 		t.Fatal(err)
 	}
-	path, err := s.Fill("v", write("file", "2"))
+	path, err := s.Fill("v", naru.DiskLimit{}, write("file", "2"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Fill("v", write("file", "3")); err != nil {
+	if _, err := s.Fill("v", naru.DiskLimit{}, write("file", "3")); err != nil {
 		t.Fatal(err)
 	}
 	if b, err := os.ReadFile(filepath.Join(path, "file")); err != nil || string(b) != "2" {
@@ -65,10 +65,10 @@ func TestWhatADeadDaemonWasFillingGoes(t *testing.T) {
 func TestNamesAreNoPaths(t *testing.T) {
 	s := open(t, t.TempDir())
 	for _, name := range []string{"", ".", "..", "../x", "a/b", "/etc", halfMade + "v"} {
-		if _, err := s.Ensure(name); naru.CodeOf(err) != naru.InvalidArgument {
+		if _, err := s.Ensure(name, naru.DiskLimit{}); naru.CodeOf(err) != naru.InvalidArgument {
 			t.Errorf("ensure %q: %v", name, err)
 		}
-		if _, err := s.Fill(name, func(string) error { return nil }); naru.CodeOf(err) != naru.InvalidArgument {
+		if _, err := s.Fill(name, naru.DiskLimit{}, func(string) error { return nil }); naru.CodeOf(err) != naru.InvalidArgument {
 			t.Errorf("fill %q: %v", name, err)
 		}
 		if err := s.Remove(name); naru.CodeOf(err) != naru.InvalidArgument {

@@ -21,7 +21,7 @@ func containerSpec(s target.Set) engine.ContainerSpec {
 		Labels: map[string]string{labelApp: string(s.App), labelEnvironment: string(s.Environment), labelSet: string(s.Key)},
 	}
 	for _, v := range svc.Volumes {
-		m := engine.Mount{HostPath: v.HostPath, Target: v.Target, ReadOnly: v.ReadOnly}
+		m := engine.Mount{HostPath: v.HostPath, Target: v.Target, ReadOnly: v.ReadOnly, Limit: v.Limit}
 		if v.Volume != "" {
 			m.Volume = Volume(s.AppEnv, v.Volume)
 		}

@@ -38,7 +38,7 @@ type suite struct {
 // one's start is part of it.
 func TestNothingEscapes(t *testing.T) {
 	testkit.RequireRoot(t)
-	s := newSuite(t)
+	s := newSuite(t, testkit.NewDaemon(t))
 	for _, part := range []struct {
 		name string
 		run  func(*testing.T, *suite)
@@ -53,7 +53,8 @@ func TestNothingEscapes(t *testing.T) {
 	}
 }
 
-func newSuite(t *testing.T) *suite {
+func newSuite(t *testing.T, d *testkit.Daemon) *suite {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "escape")
 	if err != nil {
 		t.Fatal(err)
@@ -70,7 +71,8 @@ func newSuite(t *testing.T) *suite {
 	s.rootfs = s.makeRootfs(t, nil)
 	s.makeBundle(t)
 	s.runc = newRunc(t, s)
-	s.d = testkit.StartDaemon(t)
+	s.d = d
+	d.Start()
 	must(t, os.Chmod(filepath.Dir(s.d.Data), 0o755)) // as /var/lib is: the daemon's folders have to hold by themselves
 	s.importImage(t, image, s.rootfs)
 	return s

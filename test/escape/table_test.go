@@ -82,8 +82,9 @@ that the real naru started with its defaults, and the test fails when one succee
 const tail = `
 ## What naru does not hold back
 
-- There is no quota of disk space or inodes for a container's own files and volumes yet: a container can fill the
-  filesystem that its data folder is on, as under Docker. What it keeps in memory (tmpfs, /dev/shm) counts against ` + "`-m`" + `.
+- Without ` + "`--storage-opt size=…`" + `, and ` + "`size`" + ` for its volumes, a container can fill the filesystem that the data folder is on, as
+  under Docker. With them it can neither exceed nor lift its limit: ` + "`make test-vm`" + ` tries, on ext4 and xfs. What it keeps in
+  memory (tmpfs, /dev/shm) counts against ` + "`-m`" + `.
 - Without ` + "`--pids-limit`, `-m` and `--cpus`" + ` a container may use what the machine has, as under Docker.
 - A service of the host that listens on every address can be reached by a container through its gateway's address, as
   under Docker; one that listens on 127.0.0.1 cannot.

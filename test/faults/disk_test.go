@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -80,27 +79,7 @@ func fails(t *testing.T, d *testkit.Daemon, args ...string) testkit.Result {
 // smallDisk is a mounted file system of its own.
 func smallDisk(t *testing.T) string {
 	t.Helper()
-	testkit.RequireRoot(t)
-	testkit.RequireCommand(t, "mke2fs")
-	image := filepath.Join(t.TempDir(), "image")
-	at, err := os.MkdirTemp("", "nd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, command := range [][]string{
-		{"mke2fs", "-q", "-t", "ext4", "-m", "0", "-N", "2000", image, "128M"},
-		{"mount", "-o", "loop", image, at},
-	} {
-		if out, err := exec.Command(command[0], command[1:]...).CombinedOutput(); err != nil {
-			t.Fatalf("%s: %v\n%s", strings.Join(command, " "), err, out)
-		}
-	}
-	t.Cleanup(func() {
-		if err := errors.Join(syscall.Unmount(at, 0), os.Remove(at)); err != nil {
-			t.Errorf("unmount the small disk: %v", err)
-		}
-	})
-	return at
+	return testkit.Disk(t, 128<<20, "rw", "mke2fs", "-q", "-t", "ext4", "-m", "0", "-N", "2000")
 }
 
 // fillBytes writes until no block is left.

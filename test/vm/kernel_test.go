@@ -14,7 +14,7 @@ import (
 // wantedModules are what containers need of a kernel beyond what Debian builds in. The guest has no modprobe: all of
 // them are loaded at boot.
 var wantedModules = []string{
-	"overlay", "bridge", "veth", "dummy",
+	"overlay", "bridge", "veth", "dummy", "loop", "quota_v2", "xfs",
 	"nf_tables", "nf_conntrack", "nf_conntrack_netlink", "nf_nat", "nft_chain_nat", "nft_ct", "nft_nat", "nft_masq",
 	"nft_redir", "nft_fib_inet", "nft_fib_ipv4", "nft_fib_ipv6", "nft_hash", "nft_limit", "nft_log", "nft_numgen",
 	"nft_objref", "nft_quota", "nft_reject_inet", "nft_socket",

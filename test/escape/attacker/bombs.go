@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -69,10 +68,7 @@ func fill(args []string) finding {
 	block := make([]byte, 1<<20)
 	for i := range mib {
 		if _, err := f.Write(block); err != nil {
-			if errors.Is(err, unix.ENOSPC) {
-				return saw(held, "%s is full after %d MiB", args[0], i)
-			}
-			return saw(untried, "%v", err)
+			return full(err, "%d MiB in %s", i, args[0])
 		}
 	}
 	return saw(escaped, "wrote %d MiB to %s", mib, args[0])
