@@ -38,8 +38,9 @@ type Config struct {
 
 // Rollouts moves traffic from release to release.
 type Rollouts struct {
-	cfg   Config
-	awake time.Time
+	cfg    Config
+	awake  time.Time
+	looked time.Time // last; only the loop's
 }
 
 // New returns the rollouts that c.Store remembers; Run carries them out.
@@ -56,7 +57,8 @@ func New(c Config) *Rollouts {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Rollouts{c, c.Now()}
+	now := c.Now()
+	return &Rollouts{c, now, now}
 }
 
 // Run carries out rollouts and keeps steady states until ctx ends. It looks when the store or the target hints that
@@ -97,6 +99,7 @@ func pause(ctx context.Context, d time.Duration) {
 
 // Reconcile does for every app what can be done now. An app in trouble does not keep the others waiting.
 func (r *Rollouts) Reconcile(ctx context.Context) error {
+	r.minds(r.cfg.Now())
 	var all []naru.Rollout
 	err := r.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
 		all, err = newest(tx)
@@ -112,6 +115,20 @@ func (r *Rollouts) Reconcile(ctx context.Context) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// clockStep is further than a clock is off by itself between two looks.
+const clockStep = 2 * time.Second
+
+// minds wakes anew when the clock was set since the last look, or the machine slept: from a time that was written down
+// before, nobody can tell how long ago that was.
+func (r *Rollouts) minds(now time.Time) {
+	set := now.Round(0).Sub(r.looked.Round(0)) - now.Sub(r.looked) // Round takes the monotonic clock's reading away
+	if set.Abs() > clockStep {
+		r.cfg.Log.Warn("the clock was set: the time of what is under way counts from now", "by", set.Round(time.Second))
+		r.awake = now
+	}
+	r.looked = now
 }
 
 // maxPlans bounds the plans made for one app in a row; a rollout with nothing to wait for needs five.

@@ -149,9 +149,9 @@ func (v view) newAreReady() bool {
 }
 
 // since is when the present step began, or when the daemon came back in the middle of it: after its death, or the
-// machine's, instances need their time again.
+// machine's, instances need their time again. A step that is to begin yet began before the clock was set back.
 func (v view) since() time.Time {
-	if v.Awake.After(v.Rollout.StepSince) {
+	if v.Awake.After(v.Rollout.StepSince) || v.Rollout.StepSince.After(v.Now) {
 		return v.Awake
 	}
 	return v.Rollout.StepSince

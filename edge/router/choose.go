@@ -85,7 +85,7 @@ func (b *backend) choose(tried []*upstream, now int64) (best, down *upstream) {
 		u := b.upstreams[(turn+i)%n]
 		switch {
 		case slices.Contains(tried, u):
-		case u.downUntil.Load() > now:
+		case u.isDown(now):
 			down = u
 		case best == nil:
 			best = u

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"naru/naru"
 )
@@ -116,6 +117,8 @@ func TestChooseAvoids(t *testing.T) {
 	if !slices.Contains([]*upstream{a}, r.choose([]*upstream{b, c}, 3)) {
 		t.Error("one that was down is not taken again")
 	}
+	a.downUntil.Store(int64(time.Hour))
+	check("one that is down since before the clock was set back", a)
 }
 
 // FuzzFind looks up whatever a client may send. A host that is found is found in every spelling.

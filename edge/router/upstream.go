@@ -96,6 +96,13 @@ func (u *upstream) refused() {
 	u.downUntil.Store(time.Now().Add(passOver).UnixNano())
 }
 
+// isDown reports whether it is to be passed over at a time, in Unix nanoseconds. A time further away than it is ever
+// passed over for is from before the clock was set back.
+func (u *upstream) isDown(now int64) bool {
+	left := u.downUntil.Load() - now
+	return left > 0 && left <= int64(passOver)
+}
+
 // take returns an idle connection that was used within maxAge and is still good, or nil.
 func (u *upstream) take(maxAge time.Duration) *conn {
 	for {

@@ -129,6 +129,7 @@ func (s *set) see(now time.Time, c engine.Container) {
 	case engine.Running:
 		if !c.StartedAt.Equal(i.startedAt) {
 			i.startedAt, i.addr, i.pid = c.StartedAt, c.Addr, c.PID
+			i.runsSince = now.Add(-max(0, now.Sub(c.StartedAt)))
 			i.state, i.reason = naru.InstanceRunning, ""
 		}
 	case engine.Exited:

@@ -75,6 +75,7 @@ type instance struct {
 	addr      netip.Addr
 	pid       int
 	startedAt time.Time
+	runsSince time.Time // the same by a clock that nobody sets: from when it was seen on
 	createdAt time.Time
 
 	state      naru.InstanceState

@@ -124,3 +124,18 @@ func TestAProgramThatIsNotThereFailsItsSetAtOnce(t *testing.T) {
 		t.Fatalf("failure %q does not name the program", s.failure)
 	}
 }
+
+func TestAgeDoesNotFollowAClockThatIsSet(t *testing.T) {
+	check := &naru.HealthCheck{Interval: time.Second, Timeout: time.Second, Retries: 1}
+	for _, setBack := range []time.Duration{0, time.Hour} {
+		now := time.Now()
+		s := &set{instances: map[string]*instance{}}
+		s.see(now, engine.Container{ID: "a", State: engine.Running, StartedAt: now.Add(setBack)})
+		if age := now.Add(portless).Sub(s.instances["a"].runsSince); age < portless || patienceEnded(check, age) {
+			t.Errorf("set back by %v: after %v it is %v old", setBack, portless, age)
+		}
+		if age := now.Add(time.Minute).Sub(s.instances["a"].runsSince); !patienceEnded(check, age) {
+			t.Errorf("set back by %v: after a minute it is %v old", setBack, age)
+		}
+	}
+}

@@ -78,7 +78,7 @@ func (m *Machine) heard(s *set, i *instance, check *naru.HealthCheck, answer err
 		if i.state == naru.InstanceReady && check != nil && *misses >= max(check.Retries, 1) {
 			i.state = naru.InstanceUnready
 		}
-		if i.state == naru.InstanceRunning && patienceEnded(check, now.Sub(i.startedAt)) {
+		if i.state == naru.InstanceRunning && patienceEnded(check, now.Sub(i.runsSince)) {
 			i.failedAt = now
 			if !s.everReady {
 				s.failure = fmt.Sprintf("service %s: its health check does not pass: %v", s.Service.Name, answer)
@@ -112,7 +112,7 @@ func (m *Machine) proberOf(s *set, i *instance) prober {
 	case ep.IsValid():
 		return m.asker(i.id, naru.HealthCheck{Timeout: connectTimeout}, ep.Port())
 	}
-	return ageProber(i.startedAt)
+	return ageProber(i.runsSince)
 }
 
 // asker lets the engine ask.
@@ -123,9 +123,9 @@ func (m *Machine) asker(id string, check naru.HealthCheck, port uint16) prober {
 	return func(ctx context.Context) error { return m.engine.Ask(ctx, id, check).Err() }
 }
 
-func ageProber(startedAt time.Time) prober {
+func ageProber(since time.Time) prober {
 	return func(context.Context) error {
-		if time.Since(startedAt) < portless {
+		if time.Since(since) < portless {
 			return errors.New("it has not run for long enough to be trusted")
 		}
 		return nil

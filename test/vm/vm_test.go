@@ -33,6 +33,7 @@ var suites = []suite{
 	{pkg: "engine/keeper", builds: []string{keeper}},
 	{pkg: "engine", builds: []string{keeper}},
 	{pkg: "test/e2e", run: "^TestSmoke$"},
+	{pkg: "test/faults", run: "^TestTheClockIsSet$"},
 	{pkg: "test/escape", run: "^TestQuotasHold$", builds: []string{"./attacker"}},
 }
 
