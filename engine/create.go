@@ -24,7 +24,7 @@ func (e *Engine) Create(ctx context.Context, spec ContainerSpec) (Container, err
 	if err != nil {
 		return Container{}, err
 	}
-	img, err := e.cfg.Images.Get(ctx, spec.Image)
+	img, err := e.cfg.Images.Find(ctx, spec.Image)
 	if err != nil {
 		return Container{}, err
 	}

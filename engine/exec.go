@@ -94,25 +94,22 @@ func killGroup(pidfd *os.File) error {
 
 // execSpec is a spec with the process that x asks for, confined as the container's own.
 func (e *Engine) execSpec(ctx context.Context, c Container, x ExecSpec) (*specs.Spec, error) {
-	img, err := e.cfg.Images.Get(ctx, string(c.Image))
-	if err != nil {
-		return nil, err
-	}
 	root, err := e.cfg.Images.Prepare(ctx, c.ID, c.Image)
 	if err != nil {
 		return nil, fmt.Errorf("find the root filesystem of %s: %w", c.Name, err)
 	}
-	user, err := findUser(root, firstOf(x.User, c.Spec.User, img.Config.User, "0:0"))
+	img := root.Image.Config
+	user, err := findUser(root, firstOf(x.User, c.Spec.User, img.User, "0:0"))
 	if err != nil {
 		return nil, err
 	}
-	env := mergeEnv(processEnv(c, img.Config), x.Env)
+	env := mergeEnv(processEnv(c, img), x.Env)
 	if x.TTY {
 		env = mergeEnv([]string{"TERM=xterm"}, env)
 	}
 	ids := idMap(c)
 	return sandbox.DefaultSpec(sandbox.Defaults{
-		Args: x.Command, Env: env, Cwd: firstOf(x.WorkingDir, c.Spec.WorkingDir, img.Config.WorkingDir, "/"),
+		Args: x.Command, Env: env, Cwd: firstOf(x.WorkingDir, c.Spec.WorkingDir, img.WorkingDir, "/"),
 		User: user, Terminal: x.TTY, UIDMap: ids, GIDMap: ids,
 	})
 }

@@ -93,7 +93,8 @@ func (e *Engine) settleExit(ctx context.Context, en *entry, exit keeper.Exit) er
 	}
 	e.waiting.Go(func() {
 		defer gone()
-		e.logFailure("take a port back", e.applyChange(ctx))
+		e.logFailure("take a port back", e.lead(ctx, c))
+		e.tellResolver()
 		e.logFailure("clean up after a container", e.cleanKernel(ctx, c.ID))
 	})
 	return nil

@@ -281,6 +281,14 @@ func (e *Engine) applyChange(ctx context.Context) error {
 	return e.applyNetwork(ctx)
 }
 
+// lead makes the kernel lead to the container's published ports, or no longer. One that has none changes nothing there.
+func (e *Engine) lead(ctx context.Context, c Container) error {
+	if e.applied.Load() && len(c.ports()) == 0 {
+		return nil
+	}
+	return e.applyChange(ctx)
+}
+
 func (e *Engine) applyNetwork(ctx context.Context) error {
 	e.netMu.Lock()
 	defer e.netMu.Unlock()
@@ -293,6 +301,7 @@ func (e *Engine) applyLocked(ctx context.Context) error {
 	if err := e.net.Apply(ctx, state); err != nil {
 		return fmt.Errorf("apply the network: %w", err)
 	}
+	e.applied.Store(true)
 	if e.cfg.Resolver == nil {
 		return nil
 	}

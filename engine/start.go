@@ -91,7 +91,7 @@ func (e *Engine) launch(ctx context.Context, en *entry, c *Container) error {
 	undo.Add(func() { closeAll(stdin) })
 
 	// Ports lead there before anybody listens: a rule that cannot be made must fail the start, not a running container.
-	if err := e.applyChange(ctx); err != nil {
+	if err := e.lead(ctx, *c); err != nil {
 		return err
 	}
 	c.StartedAt = time.Now().UTC() // before its first word, which Attach must not miss
@@ -135,12 +135,9 @@ func (e *Engine) sandboxConfig(ctx context.Context, c Container, from *sources) 
 	if err != nil {
 		return sandbox.Config{}, fmt.Errorf("find its root filesystem: %w", err)
 	}
-	img, err := e.cfg.Images.Get(ctx, string(c.Image))
-	if err != nil {
-		return sandbox.Config{}, err
-	}
-	in := specInput{c: c, img: img.Config, dir: e.containerDir(c.ID), cgroup: e.cgroup(c.ID)}
-	if in.user, err = findUser(root, firstOf(c.Spec.User, img.Config.User, "0:0")); err != nil {
+	img := root.Image.Config
+	in := specInput{c: c, img: img, dir: e.containerDir(c.ID), cgroup: e.cgroup(c.ID)}
+	if in.user, err = findUser(root, firstOf(c.Spec.User, img.User, "0:0")); err != nil {
 		return sandbox.Config{}, err
 	}
 	if err := e.findSources(c, root, from); err != nil {

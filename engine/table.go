@@ -46,7 +46,7 @@ func (e *Engine) save(ctx context.Context, en *entry, c Container) error {
 	if err != nil {
 		return fmt.Errorf("encode container: %w", err)
 	}
-	err = e.cfg.Store.Update(ctx, func(tx *store.Tx) error {
+	err = e.update(c)(ctx, func(tx *store.Tx) error {
 		return tx.Exec(`INSERT INTO containers (id, name, container_json) VALUES (?, ?, ?)
 			ON CONFLICT (id) DO UPDATE SET name = excluded.name, container_json = excluded.container_json`,
 			c.ID, c.Name, string(text))
@@ -61,8 +61,17 @@ func (e *Engine) save(ctx context.Context, en *entry, c Container) error {
 	return nil
 }
 
+// update is how a container's row is written. To a machine that starts anew it is all the same how far a start had come;
+// and a container that is removed on exit would not be there.
+func (e *Engine) update(c Container) func(context.Context, func(*store.Tx) error) error {
+	if c.State == Starting || c.Spec.AutoRemove {
+		return e.cfg.Store.UpdateUnsynced
+	}
+	return e.cfg.Store.Update
+}
+
 func (e *Engine) forget(ctx context.Context, en *entry) error {
-	err := e.cfg.Store.Update(ctx, func(tx *store.Tx) error {
+	err := e.update(en.c)(ctx, func(tx *store.Tx) error {
 		return tx.Exec(`DELETE FROM containers WHERE id = ?`, en.c.ID)
 	})
 	if err != nil {

@@ -80,7 +80,27 @@ func (s *Store) Close() error { return s.db.Close() }
 // Update runs fn in a transaction that is committed when fn returns nil and rolled back otherwise, and then tells the
 // watchers. fn must not call Update or View.
 func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
-	if err := s.run(ctx, fn); err != nil {
+	if err := transact(ctx, s.db, fn); err != nil {
+		return err
+	}
+	s.watchers.Notify()
+	return nil
+}
+
+// UpdateUnsynced is Update without the wait for the disk: the death of this process does not take what it wrote, but a
+// power cut may, if no Update came after it. It is for steps that mean nothing to a machine that starts anew.
+func (s *Store) UpdateUnsynced(ctx context.Context, fn func(*Tx) error) (err error) {
+	conn, err := s.db.Conn(ctx)
+	if err != nil {
+		return fmt.Errorf("begin transaction: %w", err)
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	if _, err := conn.ExecContext(ctx, `PRAGMA synchronous = NORMAL`); err != nil {
+		return fmt.Errorf("begin transaction: %w", err)
+	}
+	err = transact(ctx, conn, fn)
+	_, back := conn.ExecContext(context.WithoutCancel(ctx), `PRAGMA synchronous = FULL`)
+	if err := errors.Join(err, back); err != nil {
 		return err
 	}
 	s.watchers.Notify()
@@ -100,8 +120,13 @@ func (s *Store) View(ctx context.Context, fn func(*Tx) error) error {
 	return err
 }
 
-func (s *Store) run(ctx context.Context, fn func(*Tx) error) error {
-	tx, err := s.db.BeginTx(ctx, nil)
+// beginner is a database, or one connection to it.
+type beginner interface {
+	BeginTx(context.Context, *sql.TxOptions) (*sql.Tx, error)
+}
+
+func transact(ctx context.Context, db beginner, fn func(*Tx) error) error {
+	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("begin transaction: %w", err)
 	}

@@ -41,9 +41,21 @@ func add(name string) func(*store.Tx) error {
 }
 
 func TestUpdateIsAllOrNothing(t *testing.T) {
-	s := open(t, filepath.Join(t.TempDir(), "naru 100%.db")) // a path that needs escaping
+	for name, update := range map[string]func(*store.Store) func(context.Context, func(*store.Tx) error) error{
+		"synced":   func(s *store.Store) func(context.Context, func(*store.Tx) error) error { return s.Update },
+		"unsynced": func(s *store.Store) func(context.Context, func(*store.Tx) error) error { return s.UpdateUnsynced },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := open(t, filepath.Join(t.TempDir(), "naru 100%.db")) // a path that needs escaping
+			checkAllOrNothing(t, s, update(s))
+		})
+	}
+}
+
+func checkAllOrNothing(t *testing.T, s *store.Store, update func(context.Context, func(*store.Tx) error) error) {
+	t.Helper()
 	boom := errors.New("boom")
-	err := s.Update(t.Context(), func(tx *store.Tx) error {
+	err := update(t.Context(), func(tx *store.Tx) error {
 		if err := add("a")(tx); err != nil {
 			return err
 		}
@@ -52,10 +64,10 @@ func TestUpdateIsAllOrNothing(t *testing.T) {
 	if !errors.Is(err, boom) || count(t, s) != 0 {
 		t.Fatalf("err %v, rows %d: want boom and no row", err, count(t, s))
 	}
-	if err := s.Update(t.Context(), add("a")); err != nil || count(t, s) != 1 {
+	if err := update(t.Context(), add("a")); err != nil || count(t, s) != 1 {
 		t.Fatalf("err %v, rows %d: want one row", err, count(t, s))
 	}
-	if err := s.Update(t.Context(), add("a")); !store.IsUnique(err) {
+	if err := update(t.Context(), add("a")); !store.IsUnique(err) {
 		t.Fatalf("err %v: want a unique violation", err)
 	}
 }
@@ -96,5 +108,26 @@ func TestWatchHearsOfTheLastUpdate(t *testing.T) {
 	<-changed
 	if count(t, s) != 3 {
 		t.Fatal("the hint came before the last update")
+	}
+}
+
+// What comes after an unsynced update is synced again, and with it what came before.
+func TestOnlyUnsyncedUpdatesAreUnsynced(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "naru.db"))
+	level := func(into *int) func(*store.Tx) error {
+		return func(tx *store.Tx) error { return tx.QueryRow(`PRAGMA synchronous`).Scan(into) }
+	}
+	var during, after int
+	boom := errors.New("boom")
+	err := s.UpdateUnsynced(t.Context(), func(tx *store.Tx) error { return errors.Join(level(&during)(tx), boom) })
+	if !errors.Is(err, boom) {
+		t.Fatal(err)
+	}
+	if err := s.View(t.Context(), level(&after)); err != nil {
+		t.Fatal(err)
+	}
+	const normal, full = 1, 2
+	if during != normal || after != full {
+		t.Errorf("synchronous is %d during the update and %d after it, want %d and %d", during, after, normal, full)
 	}
 }

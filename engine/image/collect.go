@@ -2,6 +2,7 @@ package image
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -67,6 +68,9 @@ func (s *Store) Unpin(ctx context.Context, owner string) error {
 // Collect removes every blob and snapshot that no name, pin, root file system, build or build cache needs, and returns
 // when the space is free. Writers wait while it looks, so callers let some removals gather first.
 func (s *Store) Collect(ctx context.Context) error {
+	if err := errors.Join(s.removeAside(), s.dropBases(inNamespace(ctx))); err != nil {
+		return fmt.Errorf("collect root file systems: %w", err)
+	}
 	if _, err := s.db.GarbageCollect(ctx); err != nil {
 		return fmt.Errorf("collect images: %w", err)
 	}

@@ -103,6 +103,26 @@ func (s *Store) Get(ctx context.Context, ref string) (Image, error) {
 	return s.getByPrefix(ctx, ref)
 }
 
+// Find is Get without the names of the image, which takes to look at every other; of one that root file systems stand
+// on, memory knows the rest.
+func (s *Store) Find(ctx context.Context, ref string) (Image, error) {
+	ctx = inNamespace(ctx)
+	d, ok := digestIn(ref)
+	if full, err := Normalize(ref); err == nil && !ok {
+		if r, err := s.images.Get(ctx, full); err == nil {
+			desc, err := s.pick(ctx, r.Target)
+			if err != nil {
+				return Image{}, fmt.Errorf("read image %s: %w", ref, err)
+			}
+			d = naru.Digest(desc.Digest)
+		}
+	}
+	if b, known := s.roots.known(d); known {
+		return b.image, nil
+	}
+	return s.Get(ctx, ref)
+}
+
 func notFound(ref string) error {
 	return naru.Errorf(naru.NotFound, "no image %q on this machine: pull it, import it or build it", ref)
 }

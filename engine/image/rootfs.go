@@ -2,14 +2,15 @@ package image
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"slices"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
-	"time"
+	"syscall"
 
 	"github.com/containerd/containerd/v2/core/mount"
-	"github.com/containerd/containerd/v2/core/snapshots"
-	"github.com/containerd/errdefs"
 
 	"naru/engine/quota"
 	"naru/naru"
@@ -20,107 +21,157 @@ type Rootfs struct {
 	Lower []string // the image's layers, top first; at least one
 	Upper string   // what the container writes
 	Work  string   // overlay's own, on the file system of Upper
-}
-
-// rootfsPrefix begins the snapshot keys of root file systems, so that they never meet BuildKit's.
-const rootfsPrefix = "rootfs-"
-
-// permanent are the labels that make a snapshot stay although nothing refers to it.
-func permanent() map[string]string {
-	return map[string]string{"containerd.io/gc.root": time.Now().UTC().Format(time.RFC3339)}
-}
-
-// permanentWith are those, and one that makes the image stay that the snapshot is made from, named or not.
-func permanentWith(image naru.Digest) map[string]string {
-	labels := permanent()
-	labels["containerd.io/gc.ref.content.image"] = string(image)
-	return labels
+	Image Image    // what it was made from, without names
 }
 
 // Prepare makes a writable root file system named key from the image d, or returns the one that key already names. It
 // stays until Release, and so does what it needs of the image.
-func (s *Store) Prepare(ctx context.Context, key string, d naru.Digest) (Rootfs, error) {
-	ctx = inNamespace(ctx)
-	m, err := s.readDigest(ctx, d)
-	if errdefs.IsNotFound(err) {
-		return Rootfs{}, notFound(string(d))
-	}
-	if err != nil {
-		return Rootfs{}, fmt.Errorf("prepare root file system: %w", err)
-	}
-	top, err := s.top(ctx, m)
-	if err != nil {
-		return Rootfs{}, fmt.Errorf("prepare root file system from image %s: %w", d.Short(), err)
-	}
-	// Reading first: a container asks at each start and exec, and trying to make what is there waits for the disk.
-	mounts, err := s.existing(ctx, key, top)
-	if errdefs.IsNotFound(err) {
-		mounts, err = s.snapshots.Prepare(ctx, rootfsPrefix+key, top, snapshots.WithLabels(permanentWith(d)))
-	}
+//
+// It is a folder beside the snapshots, not one of them: a snapshot waits four times for the disk, and each start of a
+// container would. What a power cut takes of the folder, the next Prepare makes again.
+func (s *Store) Prepare(ctx context.Context, key string, d naru.Digest) (_ Rootfs, err error) {
+	fresh, err := s.roots.claim(key, d)
 	if err != nil {
 		return Rootfs{}, fmt.Errorf("prepare root file system %s: %w", key, err)
 	}
-	return ParseOverlay(mounts)
+	b, err := s.base(inNamespace(ctx), d)
+	if err == nil {
+		err = s.makeRoot(key, d, b.lower[0])
+	}
+	if err != nil {
+		if fresh {
+			err = errors.Join(err, s.Release(ctx, key))
+		}
+		return Rootfs{}, fmt.Errorf("prepare root file system %s: %w", key, err)
+	}
+	dir := s.rootDir(key)
+	return Rootfs{Lower: b.lower, Upper: filepath.Join(dir, "upper"), Work: filepath.Join(dir, "work"), Image: b.image}, nil
 }
 
-// existing returns the mounts of the root file system key, which must stand on top.
-func (s *Store) existing(ctx context.Context, key, top string) ([]mount.Mount, error) {
-	info, err := s.snapshots.Stat(ctx, rootfsPrefix+key)
+func (s *Store) rootDir(key string) string { return filepath.Join(s.dir, "roots", key) }
+
+// makeRoot makes the folder, the upper one last: where that is, all is.
+func (s *Store) makeRoot(key string, d naru.Digest, top string) error {
+	dir := s.rootDir(key)
+	upper := filepath.Join(dir, "upper")
+	if _, err := os.Lstat(upper); err == nil {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Join(dir, "work"), 0o700); err != nil {
+		return err
+	}
+	if err := os.Symlink(string(d), filepath.Join(dir, imageLink)); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	unfinished := filepath.Join(dir, "unfinished")
+	if err := mkdirLike(unfinished, top); err != nil {
+		return err
+	}
+	return os.Rename(unfinished, upper)
+}
+
+// imageLink is the link in a root file system's folder that says which image it was made from.
+const imageLink = "image"
+
+// mkdirLike makes a folder with the mode and owner of another: an overlay shows its top layer's.
+func mkdirLike(dir, other string) error {
+	info, err := os.Stat(other)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if info.Parent != top {
-		return nil, naru.Errorf(naru.Conflict, "it exists already, made from another image")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
 	}
-	return s.snapshots.Mounts(ctx, rootfsPrefix+key)
+	st := info.Sys().(*syscall.Stat_t)
+	if err := os.Lchown(dir, int(st.Uid), int(st.Gid)); err != nil {
+		return err
+	}
+	return syscall.Chmod(dir, st.Mode&0o7777)
 }
 
 // Release removes the root file system key; one that is gone already is fine. Its space comes back in Collect.
-func (s *Store) Release(ctx context.Context, key string) error {
-	ctx = inNamespace(ctx)
-	err := s.clearLimit(ctx, key)
-	if err == nil {
-		err = s.snapshots.Remove(ctx, rootfsPrefix+key)
-	}
-	if err != nil && !errdefs.IsNotFound(err) {
+func (s *Store) Release(_ context.Context, key string) error {
+	if err := s.setAside(key); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("release root file system %s: %w", key, err)
+	}
+	s.roots.release(key)
+	s.noteRemoval(true)
+	return nil
+}
+
+// setAside moves the folder, however much is in it, to where Collect removes it, and gives up the size limit that it may
+// have been given.
+func (s *Store) setAside(key string) error {
+	if _, err := os.Lstat(s.rootDir(key)); err != nil {
+		return err
+	}
+	if err := quota.Clear(filepath.Join(s.rootDir(key), "upper")); err != nil {
+		return err
+	}
+	place, err := os.MkdirTemp(s.removedDir(), key+"-")
+	if err != nil {
+		return err
+	}
+	return os.Rename(s.rootDir(key), filepath.Join(place, "root"))
+}
+
+func (s *Store) removedDir() string { return filepath.Join(s.dir, "removed") }
+
+// removeAside removes what was set aside.
+func (s *Store) removeAside() error {
+	entries, err := os.ReadDir(s.removedDir())
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if err := os.RemoveAll(filepath.Join(s.removedDir(), e.Name())); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// clearLimit gives up the size limit that the root file system may have been given: its folders stay until Collect, and
-// nobody would know whose the limit was.
-func (s *Store) clearLimit(ctx context.Context, key string) error {
-	mounts, err := s.snapshots.Mounts(ctx, rootfsPrefix+key)
-	if err != nil {
-		return err
-	}
-	root, err := ParseOverlay(mounts)
-	if err != nil {
-		return err
-	}
-	return quota.Clear(root.Upper)
-}
-
 // Snapshots returns the keys of all root file systems that were prepared and not released, sorted.
-func (s *Store) Snapshots(ctx context.Context) ([]string, error) {
-	var keys []string
-	err := s.snapshots.Walk(inNamespace(ctx), func(_ context.Context, info snapshots.Info) error {
-		if key, ok := strings.CutPrefix(info.Name, rootfsPrefix); ok {
-			keys = append(keys, key)
-		}
-		return nil
-	})
+func (s *Store) Snapshots(context.Context) ([]string, error) {
+	entries, err := os.ReadDir(filepath.Join(s.dir, "roots"))
 	if err != nil {
 		return nil, fmt.Errorf("list root file systems: %w", err)
 	}
-	slices.Sort(keys)
+	keys := make([]string, len(entries))
+	for i, e := range entries {
+		keys[i] = e.Name()
+	}
 	return keys, nil
+}
+
+// findRoots claims what a process before this one prepared.
+func (s *Store) findRoots(ctx context.Context) error {
+	for _, dir := range []string{filepath.Join(s.dir, "roots"), s.removedDir()} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
+	}
+	keys, err := s.Snapshots(ctx)
+	if err != nil {
+		return err
+	}
+	for _, key := range keys {
+		d, err := os.Readlink(filepath.Join(s.rootDir(key), imageLink))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it was just being made: of no image yet
+		}
+		if err != nil {
+			return err
+		}
+		if _, err := s.roots.claim(key, naru.Digest(d)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // ParseOverlay reads a snapshotter's mounts of a writable snapshot as the parts of an overlay. A snapshot without a
 // parent is a plain folder to bind, which has an Upper and no Lower.
-
 func ParseOverlay(mounts []mount.Mount) (Rootfs, error) {
 	if len(mounts) != 1 {
 		return Rootfs{}, fmt.Errorf("read overlay: %d mounts, want one", len(mounts))

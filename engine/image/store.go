@@ -53,6 +53,7 @@ type Store struct {
 	images    images.Store
 	applier   diff.Applier
 	hosts     docker.RegistryHosts
+	roots     roots
 	removed   chan struct{} // a hint that there is something to collect
 }
 
@@ -119,7 +120,11 @@ func build(ctx context.Context, dir string, bolt *bbolt.DB) (*Store, error) {
 		leases:    metadata.NewLeaseManager(db),
 		images:    metadata.NewImageStore(db),
 		hosts:     registryHosts(),
+		roots:     roots{image: map[string]naru.Digest{}, bases: map[naru.Digest]base{}},
 		removed:   make(chan struct{}, 1),
+	}
+	if err := s.findRoots(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("find root file systems: %w", err), layers.Close())
 	}
 	db.RegisterMutationCallback(s.noteRemoval)
 	s.applier = markingApplier{apply.NewFileSystemApplier(s.content)}
