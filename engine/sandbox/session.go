@@ -79,15 +79,24 @@ func (s *session) finish(ctx context.Context, setUp func() error) (*Sandbox, err
 	return nil, errors.Join(err, s.kill(context.WithoutCancel(ctx)))
 }
 
-// explain prefers what the init said to the broken pipe that its end makes of a send.
+// explain prefers what the init said to what its end makes of the host's part: a broken pipe, or files of /proc that are
+// not there.
 func (s *session) explain(err error) error {
-	if !errors.Is(err, unix.EPIPE) && !errors.Is(err, unix.ECONNRESET) {
+	closed := errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET)
+	if err == nil || !closed && !s.ended() {
 		return err
 	}
 	if said := s.awaitExec(); said != nil {
 		return said
 	}
 	return err
+}
+
+// ended says whether the init has.
+func (s *session) ended() bool {
+	pidfd := []unix.PollFd{{Fd: int32(s.process.FD.Fd()), Events: unix.POLLIN}}
+	n, err := unix.Poll(pidfd, 0)
+	return n > 0 && err == nil
 }
 
 // awaitExec reads what the init says until it closes the socket.
