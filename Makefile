@@ -55,8 +55,9 @@ test-race: keeper ## the same under the race detector, without what links BuildK
 test-vm: build ## the engine and a smoke test on another kernel, with cgroup v2 (needs qemu)
 	NARU_VM=$${NARU_VM:-1} NARU_BIN=$(CURDIR)/bin/naru go test -json -count 1 -timeout 20m ./test/vm | $(REPORT)
 
-test-long: build ## what test/faults and the power cut do, for an hour instead of a minute (root, qemu)
+test-long: build ## what test/faults and the power cut do, for an hour instead of a minute; a large network (root, qemu)
 	NARU_BIN=$(CURDIR)/bin/naru go test -json -count 1 -timeout 90m ./test/faults -kills 200 -cycles 20000 | $(REPORT)
+	go test -json -count 1 ./engine/network -run MoreThan -large | $(REPORT)
 	NARU_VM=powercut NARU_BIN=$(CURDIR)/bin/naru go test -json -count 1 -timeout 90m ./test/vm -run PowerCut -cuts 30 | $(REPORT)
 
 bench: build ## naru against its peers, side by side on this machine (root)

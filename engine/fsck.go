@@ -13,7 +13,7 @@ import (
 
 // Finding is something of this engine's that belongs to no container.
 type Finding struct {
-	Kind string `json:"kind"` // "snapshot", "folder", "cgroup", "network", "process" or "descriptor"
+	Kind string `json:"kind"` // "snapshot", "folder", "cgroup", "network", "link", "process" or "descriptor"
 	Name string `json:"name"`
 }
 
@@ -31,6 +31,7 @@ func (e *Engine) Fsck(ctx context.Context, repair bool) ([]Finding, error) {
 		{"folder", e.folders, known, func(_ context.Context, id string) error { return os.RemoveAll(e.containerDir(id)) }},
 		{"cgroup", e.cgroups, running, func(ctx context.Context, id string) error { return sandbox.RemoveCgroup(ctx, e.cgroup(id)) }},
 		{"network", e.endpoints, running, e.net.Detach},
+		{"link", e.net.StrangeLinks, nil, e.net.RemoveStrangeLink},
 		{"process", e.strangeChildren, nil, e.forgetChild},
 		{"descriptor", e.strangeDescriptors, nil, e.cfg.Keeper.Release},
 	}

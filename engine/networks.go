@@ -16,8 +16,20 @@ import (
 	"naru/naru"
 )
 
-// networkBits is the prefix length of a network's subnet: about as many addresses as a Linux bridge has ports (1,024).
-const networkBits = 22
+// Prefix lengths of the subnets that networks get when nobody names one: 1,021 containers on a network, and 4,093 on the
+// default one, where containers are that nobody has thought about.
+const (
+	networkBits        = 22
+	defaultNetworkBits = 20
+)
+
+// subnetBits leaves room for at least three networks beside the default one.
+func subnetBits(name string, pool netip.Prefix) int {
+	if name == DefaultNetwork {
+		return min(max(defaultNetworkBits, pool.Bits()+2), networkBits)
+	}
+	return networkBits
+}
 
 // Network is a network with what the engine alone knows of it.
 type Network struct {
@@ -137,7 +149,7 @@ func chooseSubnet(r NetworkRequest, pool netip.Prefix, used []netip.Prefix) (net
 		if r.Gateway.IsValid() {
 			return netip.Prefix{}, naru.Errorf(naru.InvalidArgument, "gateway %s: name the subnet that it is in, too", r.Gateway)
 		}
-		subnet, err := network.AllocateSubnet(pool, networkBits, used)
+		subnet, err := network.AllocateSubnet(pool, subnetBits(r.Name, pool), used)
 		if err != nil {
 			return netip.Prefix{}, fmt.Errorf("find a subnet for network %s: %w", r.Name, err)
 		}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -29,6 +30,10 @@ func (m *Manager) Apply(ctx context.Context, s State) error {
 
 // applyAll makes bridges before the rules that name them, and removes bridges after their rules.
 func (m *Manager) applyAll(ctx context.Context, s State) error {
+	if err := m.findSeats(); err != nil {
+		return err
+	}
+	s = m.withShards(s)
 	if err := m.enableForwarding(s.Networks); err != nil {
 		return err
 	}
@@ -43,7 +48,7 @@ func (m *Manager) applyAll(ctx context.Context, s State) error {
 		return err
 	}
 	before := m.remember(s, indexes)
-	return errors.Join(deleteLinks(others), m.forgetFlows(before, s))
+	return errors.Join(m.deleteBridges(others), m.forgetFlows(before, s))
 }
 
 // replaceTable puts the state's table in the place of the daemon's former one. Nothing is written when the state is the
@@ -80,7 +85,7 @@ func (m *Manager) replaceTable(ctx context.Context, s State) error {
 func (m *Manager) hasApplied(s State) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.applied && reflect.DeepEqual(m.state, s.clone())
+	return m.applied && reflect.DeepEqual(m.state, s)
 }
 
 // remember keeps what was achieved and returns what was before.
@@ -88,7 +93,7 @@ func (m *Manager) remember(s State, bridges map[string]int) State {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	before := m.state
-	m.applied, m.state, m.bridges = true, s.clone(), bridges
+	m.applied, m.state, m.bridges = true, s, bridges
 	for _, p := range s.Publications {
 		for _, b := range p.Backends {
 			m.served[b.Addr()] = true
@@ -115,6 +120,9 @@ func (m *Manager) enableForwarding(networks []Network) error {
 	if err := m.switchOn("ipv4/ip_forward", nil); err != nil {
 		return err
 	}
+	if err := m.makeRoomForNeighbours(); err != nil {
+		return err
+	}
 	if slices.ContainsFunc(networks, func(n Network) bool { return n.Subnet6.IsValid() }) {
 		return m.switchOn("ipv6/conf/all/forwarding", keepRouterAdvertisements)
 	}
@@ -139,6 +147,34 @@ func (m *Manager) switchOn(sysctl string, first func() error) error {
 		return err
 	}
 	m.log.Warn("a sysctl was off and is on now: containers need it, and this host now also forwards between its other interfaces unless its firewall says otherwise", "sysctl", "net."+sysctl)
+	return nil
+}
+
+// neighbours is how many hardware addresses the kernel should be able to keep in mind, of all namespaces together: by
+// default it forgets some beyond 512 and refuses to talk to more than 1,024. A container takes two places, as the
+// host's neighbour and for its gateway.
+var neighbours = map[string]int{"gc_thresh2": 1 << 14, "gc_thresh3": 1 << 15}
+
+// makeRoomForNeighbours raises limits that are too low for a large network, once in the life of a Manager. Namespaces
+// other than the machine's first do not have them.
+func (m *Manager) makeRoomForNeighbours() error {
+	if m.roomy {
+		return nil
+	}
+	for _, family := range []string{"ipv4", "ipv6"} {
+		for name, want := range neighbours {
+			path := family + "/neigh/default/" + name
+			text, err := os.ReadFile("/proc/sys/net/" + path)
+			if now, bad := strconv.Atoi(strings.TrimSpace(string(text))); err != nil || bad != nil || now >= want {
+				continue
+			}
+			if err := writeSysctl(path, strconv.Itoa(want)); err != nil {
+				return err
+			}
+			m.log.Info("raised how many neighbours the kernel keeps in mind: each container takes two places", "sysctl", "net."+path, "to", want)
+		}
+	}
+	m.roomy = true
 	return nil
 }
 

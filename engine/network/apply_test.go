@@ -37,9 +37,14 @@ func fullState() State {
 
 // The golden file is the kernel's table as nft reads it back.
 func TestRuleset(t *testing.T) {
-	for name, state := range map[string]State{"full": fullState(), "empty": {}} {
+	for name, state := range map[string]State{"full": fullState(), "empty": {}, "shards": fullState()} {
 		t.Run(name, func(t *testing.T) {
 			m := newHost(t)
+			if name == "shards" {
+				for _, n := range state.Networks[1:] {
+					m.seats.take("somebody on "+n.Name, n.bridge(2))
+				}
+			}
 			must(t, m.Apply(t.Context(), state))
 			got := nft(t, "list", "table", "inet", tableName(testTag))
 			golden := filepath.Join("testdata", name+".nft")

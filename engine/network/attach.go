@@ -14,8 +14,6 @@ import (
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
-
-	"naru/naru"
 )
 
 // inside is what the first interface is called in a container.
@@ -31,32 +29,42 @@ func (m *Manager) Attach(ctx context.Context, n Network, e Endpoint) error {
 	if !n.Subnet.Contains(e.Addr) || e.Addr == n.Gateway {
 		return fmt.Errorf("attach %s to network %s: %s is not an address for a container in %s", e.ID, n.Name, e.Addr, n.Subnet)
 	}
-	bridge, ok := m.bridgeIndex(n.Bridge)
-	if !ok {
+	if _, ok := m.bridgeIndex(n.Bridge); !ok {
 		return fmt.Errorf("attach %s: network %s has not been applied", e.ID, n.Name)
 	}
 	e.Interface = e.place().iface
-	if err := m.join(n, bridge, e); err != nil {
+	name := m.vethName(e.place())
+	i, err := m.seatOrExtend(ctx, n, name)
+	if err == nil {
+		err = m.join(n, i, name, e)
+	}
+	if err != nil {
+		m.leaveSeat(name)
 		return fmt.Errorf("attach %s to network %s: %w", e.ID, n.Name, err)
 	}
 	m.Adopt(e.ID, e.Interface, e.Addr)
 	return nil
 }
 
-// join makes the pair and sets both ends up, or leaves nothing.
-func (m *Manager) join(n Network, bridge int, e Endpoint) error {
+// join makes the pair, with an end on the network's i-th bridge, and sets both ends up, or leaves nothing.
+func (m *Manager) join(n Network, i int, name string, e Endpoint) error {
 	c, err := openConversation()
 	if err != nil {
 		return err
 	}
 	defer c.close()
-	name := m.vethName(e.place())
-	if err := c.createPair(name, bridge, m.uplinkMTU(), e); errors.Is(err, unix.EXFULL) {
-		return naru.Errorf(naru.FailedPrecondition, "a network takes at most 1023 containers, and this one has them: put some on another network")
-	} else if err != nil {
+	bridge, ok := m.bridgeIndex(n.bridge(i))
+	if !ok {
+		return fmt.Errorf("bridge %s is gone", n.bridge(i))
+	}
+	if err := c.createPair(name, bridge, m.uplinkMTU(), e); err != nil {
 		return errors.Join(err, c.deleteLink(name))
 	}
-	if err := errors.Join(configureInside(n, e), c.settle(name), c.settle(n.Bridge)); err != nil {
+	err = errors.Join(configureInside(n, e), c.settle(name), c.settle(n.bridge(i)))
+	if _, sharded := m.bridgeIndex(n.bridge(1)); sharded && err == nil {
+		err = m.tellWhere(n, i, name, e.hardwareAddr())
+	}
+	if err != nil {
 		return errors.Join(err, c.deleteLink(name))
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -25,18 +26,23 @@ func (m *Manager) ensureBridges(networks []Network) (others map[string]netlink.L
 	}
 	indexes = map[string]int{}
 	for _, n := range networks {
-		link := others[n.Bridge]
-		delete(others, n.Bridge)
-		if link == nil {
-			link, err = createBridge(n)
+		for i, name := range n.bridges() {
+			link := others[name]
+			delete(others, name)
+			if link == nil {
+				link, err = m.createBridge(n, i)
+			}
+			if err == nil {
+				err = m.ensureBridge(n, i, link, addrs[link.Attrs().Index])
+			}
+			if err == nil && i > 0 {
+				err = m.ensureTrunk(name, link.Attrs().Index, indexes[n.Bridge])
+			}
+			if err != nil {
+				return nil, nil, fmt.Errorf("network %s: %w", n.Name, err)
+			}
+			indexes[name] = link.Attrs().Index
 		}
-		if err == nil {
-			err = m.ensureBridge(n, link, addrs[link.Attrs().Index])
-		}
-		if err != nil {
-			return nil, nil, fmt.Errorf("network %s: %w", n.Name, err)
-		}
-		indexes[n.Bridge] = link.Attrs().Index
 	}
 	return others, indexes, nil
 }
@@ -71,65 +77,92 @@ func linksOf(kind, prefix string) (map[string]netlink.Link, error) {
 	return found, nil
 }
 
-func createBridge(n Network) (netlink.Link, error) {
+// createBridge makes a network's i-th bridge, and puts on it whoever was on the one before of that name.
+func (m *Manager) createBridge(n Network, i int) (netlink.Link, error) {
 	link := &netlink.Bridge{LinkAttrs: netlink.NewLinkAttrs()}
-	link.Name = n.Bridge
+	link.Name = n.bridge(i)
 	// A fixed address: otherwise it would change with the containers that come and go, and their caches be wrong.
 	link.HardwareAddr = hardwareAddr(n.Gateway)
+	link.HardwareAddr[1] += byte(i)
 	if err := netlink.LinkAdd(link); err != nil {
-		return nil, fmt.Errorf("create bridge %s: %w", n.Bridge, err)
+		return nil, fmt.Errorf("create bridge %s: %w", link.Name, err)
+	}
+	for _, veth := range m.seatedOn(link.Name) {
+		// The pair of a container that ends just now may be gone.
+		if port, err := netlink.LinkByName(veth); err == nil {
+			if err := netlink.LinkSetMaster(port, link); err != nil && !errors.Is(err, unix.ENODEV) {
+				return nil, fmt.Errorf("put %s back on bridge %s: %w", veth, link.Name, err)
+			}
+		}
 	}
 	return link, nil
 }
 
-// ensureBridge makes a bridge right. Its sysctls are set once in the life of the bridge or of the daemon.
-func (m *Manager) ensureBridge(n Network, link netlink.Link, addrs []netlink.Addr) error {
-	if index, known := m.bridgeIndex(n.Bridge); !known || index != link.Attrs().Index {
-		if err := setBridgeSysctls(n); err != nil {
+// ensureBridge makes a network's i-th bridge right. Its sysctls are set once in the life of the bridge or of the daemon.
+func (m *Manager) ensureBridge(n Network, i int, link netlink.Link, addrs []netlink.Addr) error {
+	if index, known := m.bridgeIndex(n.bridge(i)); !known || index != link.Attrs().Index {
+		if err := setBridgeSysctls(n.bridge(i), n.Subnet6.IsValid()); err != nil {
 			return err
 		}
 	}
-	if err := ensureAddress(link, n, addrs); err != nil {
-		return fmt.Errorf("give bridge %s its address: %w", n.Bridge, err)
+	want := n.gateways()
+	if i > 0 {
+		want = n.shardAddrs()
+		if err := netlink.LinkSetARPOff(link); err != nil {
+			return fmt.Errorf("keep bridge %s from answering for the gateway: %w", n.bridge(i), err)
+		}
 	}
+	if err := ensureAddress(link, want, addrs); err != nil {
+		return fmt.Errorf("give bridge %s its address: %w", n.bridge(i), err)
+	}
+	return m.ensureUp(link)
+}
+
+// ensureUp sets an interface up, for packets of the size that the uplink takes.
+func (m *Manager) ensureUp(link netlink.Link) error {
 	if mtu := m.uplinkMTU(); mtu > 0 && link.Attrs().MTU != mtu {
 		if err := netlink.LinkSetMTU(link, mtu); err != nil {
-			return fmt.Errorf("set the largest packet of bridge %s to %d: %w", n.Bridge, mtu, err)
+			return fmt.Errorf("set the largest packet of %s to %d: %w", link.Attrs().Name, mtu, err)
 		}
 	}
 	if link.Attrs().Flags&net.FlagUp != 0 {
 		return nil
 	}
 	if err := netlink.LinkSetUp(link); err != nil {
-		return fmt.Errorf("set bridge %s up: %w", n.Bridge, err)
+		return fmt.Errorf("set %s up: %w", link.Attrs().Name, err)
 	}
 	return nil
 }
 
 // setBridgeSysctls: the host's own loopback connections to published ports cross the bridge (the guard chain keeps
 // all others off it), and no container may become the host's IPv6 router.
-func setBridgeSysctls(n Network) error {
-	if err := writeSysctl("ipv4/conf/"+n.Bridge+"/route_localnet", "1"); err != nil {
+func setBridgeSysctls(bridge string, six bool) error {
+	if err := writeSysctl("ipv4/conf/"+bridge+"/route_localnet", "1"); err != nil {
 		return err
 	}
-	return prepareIPv6(n.Bridge, n.Subnet6.IsValid())
+	return prepareIPv6(bridge, six)
 }
 
-// ensureAddress leaves the bridge with the gateway's addresses and no others, but for the kernel's own on the link.
-func ensureAddress(link netlink.Link, n Network, have []netlink.Addr) error {
-	want := map[netip.Prefix]bool{netip.PrefixFrom(n.Gateway, n.Subnet.Bits()): true}
+// gateways are the host's addresses on the network's first bridge.
+func (n Network) gateways() []netip.Prefix {
+	all := []netip.Prefix{netip.PrefixFrom(n.Gateway, n.Subnet.Bits())}
 	if n.Gateway6.IsValid() {
-		want[netip.PrefixFrom(n.Gateway6, n.Subnet6.Bits())] = true
+		all = append(all, netip.PrefixFrom(n.Gateway6, n.Subnet6.Bits()))
 	}
+	return all
+}
+
+// ensureAddress leaves the bridge with the addresses that it should have, and the kernel's own on the link.
+func ensureAddress(link netlink.Link, want []netip.Prefix, have []netlink.Addr) error {
 	for _, a := range have {
 		p, _ := prefixOf(a.IPNet)
-		if want[p] {
-			delete(want, p)
+		if i := slices.Index(want, p); i >= 0 {
+			want = slices.Delete(want, i, i+1)
 		} else if err := netlink.AddrDel(link, &a); err != nil {
 			return fmt.Errorf("remove address %s: %w", a.IPNet, err)
 		}
 	}
-	for p := range want {
+	for _, p := range want {
 		if err := netlink.AddrAdd(link, gatewayAddr(p)); err != nil {
 			return fmt.Errorf("add address %s: %w", p, err)
 		}
@@ -158,6 +191,16 @@ func addrsByLink() (map[int][]netlink.Addr, error) {
 		}
 	}
 	return byLink, nil
+}
+
+// deleteBridges removes bridges, and what joins those that are shards to others.
+func (m *Manager) deleteBridges(bridges map[string]netlink.Link) error {
+	var errs []error
+	for name := range bridges {
+		trunk, _ := m.trunkEnds(name)
+		errs = append(errs, deleteLink(trunk), deleteLink(name))
+	}
+	return errors.Join(errs...)
 }
 
 func deleteLinks(links map[string]netlink.Link) error {

@@ -55,6 +55,7 @@ func familyOf(a netip.Addr) ipFamily {
 func accept() match     { return verdict(expr.VerdictAccept, "") }
 func drop() match       { return verdict(expr.VerdictDrop, "") }
 func masquerade() match { return match{&expr.Masq{}} }
+func notrack() match    { return match{&expr.Notrack{}} }
 
 // counter goes on from a count.
 func counter(from expr.Counter) match { return match{&from} }
@@ -97,10 +98,13 @@ func (f ipFamily) addrIn(offset uint32, p netip.Prefix) match {
 	return append(m, &expr.Cmp{Op: expr.CmpOpEq, Register: reg1, Data: p.Addr().AsSlice()})
 }
 
-func daddrIsLocal() match {
+func daddrIsLocal() match    { return daddrType(expr.CmpOpEq) }
+func daddrIsNotLocal() match { return daddrType(expr.CmpOpNeq) }
+
+func daddrType(op expr.CmpOp) match {
 	return match{
 		&expr.Fib{Register: reg1, FlagDADDR: true, ResultADDRTYPE: true},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: reg1, Data: native32(unix.RTN_LOCAL)},
+		&expr.Cmp{Op: op, Register: reg1, Data: native32(unix.RTN_LOCAL)},
 	}
 }
 

@@ -53,12 +53,17 @@ var (
 // newHost returns a Manager, and checks at the end of the test that it left nothing.
 func newHost(t testing.TB) *Manager {
 	t.Helper()
+	return newHostWith(t, Config{Tag: testTag})
+}
+
+func newHostWith(t testing.TB, c Config) *Manager {
+	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: makes network namespaces")
 	}
 	must(t, netlink.LinkSetUp(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: 1}}))
 	before := kernelState(t)
-	m := New(Config{Tag: testTag})
+	m := New(c)
 	t.Cleanup(func() {
 		must(t, m.RemoveAll(context.Background()))
 		left, err := m.Leftovers(context.Background())

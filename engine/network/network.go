@@ -2,7 +2,7 @@
 // ports that should exist and the network namespaces of starting containers, owns the bridges, veth pairs and the one
 // nftables table that carry the tag of this daemon, and hands on packets: nothing else, and no process of its own.
 //
-// A network is a bridge. All that packets may and may not do stands in one table, `naru-TAG`, replaced as a whole in
+// A network is a bridge, or several when it is large (shards.go). All that packets may and may not do stands in one table, `naru-TAG`, replaced as a whole in
 // one atomic netlink batch, so that no packet meets half of a change. The table has only base chains of its own and
 // accepts nothing on behalf of others: what the host's firewall drops stays dropped.
 //
@@ -11,6 +11,7 @@
 package network
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"net"
@@ -28,6 +29,8 @@ type Network struct {
 	Subnet6  netip.Prefix `json:",omitzero"` // zero: IPv4 only
 	Gateway6 netip.Addr   `json:",omitzero"`
 	Internal bool         // no way out: its containers reach each other and the host only
+
+	shards int // bridges beyond the first, as of an Apply
 }
 
 // subnets are those of the families that the network has.
@@ -65,24 +68,28 @@ type Endpoint struct {
 
 // Config is what a Manager is told once.
 type Config struct {
-	Tag string       // 4 characters, distinct per daemon: it is in the name of all that the daemon makes in the kernel
-	Log *slog.Logger // nil: silence
+	Tag         string       // 4 characters, distinct per daemon: it is in the name of all that the daemon makes in the kernel
+	Log         *slog.Logger // nil: silence
+	BridgePorts int          // how many a bridge may have, at least 3; zero: as many as the kernel allows
 }
 
 // Manager keeps one daemon's part of the host's network as it should be. Its methods act in the network namespace of
 // the calling thread, and may be called from several goroutines.
 type Manager struct {
-	tag string
-	log *slog.Logger
+	tag   string
+	log   *slog.Logger
+	ports int
 
 	apply   sync.Mutex // one change of the table at a time; holds also for these:
 	kernel  kernel
+	roomy   bool   // the kernel's tables of neighbours are large enough
 	written uint32 // nftables' generation after the last change, while that is known to be ours
 
 	mu        sync.Mutex
 	applied   bool                 // the table is there
 	state     State                // what Apply last achieved
 	bridges   map[string]int       // interface index by bridge name
+	seats     *seating             // who is on which bridge
 	endpoints map[place]netip.Addr // attached or adopted
 	mtu       int                  // of the host's way to the world, as of the last Apply; zero: the kernel's default
 	served    map[netip.Addr]bool  // addresses that a published port has led to
@@ -97,8 +104,10 @@ func New(c Config) *Manager {
 	return &Manager{
 		tag:       c.Tag,
 		log:       log,
+		ports:     cmp.Or(c.BridgePorts, bridgePorts),
 		bridges:   map[string]int{},
 		endpoints: map[place]netip.Addr{},
+		seats:     newSeating(),
 		served:    map[netip.Addr]bool{},
 	}
 }

@@ -42,6 +42,7 @@ const (
 	HopHost    HopKind = "host"    // the interface and the port of the host where a request comes in
 	HopRule    HopKind = "rule"    // the rule of nftables that leads to the container
 	HopBridge  HopKind = "bridge"  // the network
+	HopTrunk   HopKind = "trunk"   // the pair that joins a large network's bridges
 	HopVeth    HopKind = "veth"    // the host's end of the pair
 	HopInside  HopKind = "inside"  // the container's end of the pair
 	HopProcess HopKind = "process" // who listens
@@ -267,9 +268,9 @@ func (v view) lastHops(addr netip.Addr, port uint16, protocol string) []Hop {
 	if !ok {
 		return []Hop{{Kind: HopInside, Missing: true, Text: "the container has no interface that others can reach"}, v.listening(addr, port, protocol)}
 	}
-	end, bridge := v.outside(in)
-	return []Hop{bridge, end, {Kind: HopInside, Name: in.name(), Index: in.index(), Text: in.state(), Missing: !in.up()},
-		v.listening(addr, port, protocol)}
+	end, bridges := v.outside(in, addr)
+	return append(bridges, end, Hop{Kind: HopInside, Name: in.name(), Index: in.index(), Text: in.state(), Missing: !in.up()},
+		v.listening(addr, port, protocol))
 }
 
 func (v view) insideWith(a netip.Addr) (link, bool) {
@@ -280,19 +281,43 @@ func (v view) insideWith(a netip.Addr) (link, bool) {
 	return v.inside[i], true
 }
 
-// outside is the other end of the pair, and the bridge it is on.
-func (v view) outside(in link) (end, bridge Hop) {
+// outside is the other end of the pair of an address, and the bridges on the way to it.
+func (v view) outside(in link, addr netip.Addr) (end Hop, bridges []Hop) {
 	end = Hop{Kind: HopVeth, Missing: true, Text: in.name() + " has no other end on this host"}
-	bridge = Hop{Kind: HopBridge, Missing: true, Text: "the pair is on no bridge"}
+	bridges = []Hop{{Kind: HopBridge, Missing: true, Text: "the pair is on no bridge"}}
 	out, ok := v.hostLink(in.Attrs().ParentIndex)
 	if !ok || out.Type() != "veth" || out.Attrs().ParentIndex != in.index() {
-		return end, bridge
+		return end, bridges
 	}
-	end = Hop{Kind: HopVeth, Name: out.name(), Index: out.index(), Text: out.state(), Missing: !out.up()}
 	if b, ok := v.hostLink(out.Attrs().MasterIndex); ok {
-		bridge = Hop{Kind: HopBridge, Name: b.name(), Index: b.index(), Text: b.state(), Missing: !b.up()}
+		bridges = v.bridgesTo(b, addr)
 	}
-	return end, bridge
+	return out.hop(HopVeth), bridges
+}
+
+func (l link) hop(kind HopKind) Hop {
+	return Hop{Kind: kind, Name: l.name(), Index: l.index(), Text: l.state(), Missing: !l.up()}
+}
+
+// bridgesTo is a bridge, after the one where the host is a neighbour of the address and the trunk between them, if that
+// is another one.
+func (v view) bridgesTo(b link, addr netip.Addr) []Hop {
+	neighbour := func(p netip.Prefix) bool { return p.Contains(addr) }
+	if slices.ContainsFunc(b.addrs, neighbour) {
+		return []Hop{b.hop(HopBridge)}
+	}
+	for _, far := range v.host {
+		near, ok := v.hostLink(far.Attrs().ParentIndex)
+		if far.Attrs().MasterIndex != b.index() || far.Attrs().NetNsID >= 0 || !ok || near.Attrs().ParentIndex != far.index() {
+			continue
+		}
+		if first, ok := v.hostLink(near.Attrs().MasterIndex); ok && slices.ContainsFunc(first.addrs, neighbour) {
+			trunk := near.hop(HopTrunk)
+			trunk.Missing = trunk.Missing || !far.up()
+			return []Hop{first.hop(HopBridge), trunk, b.hop(HopBridge)}
+		}
+	}
+	return []Hop{{Kind: HopTrunk, Missing: true, Text: "bridge " + b.name() + " has no address of " + addr.String() + "'s network, nor a trunk to one that has"}, b.hop(HopBridge)}
 }
 
 func (v view) hostLink(index int) (link, bool) {

@@ -92,6 +92,7 @@ func (m *Manager) forget(p place, addr netip.Addr) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.endpoints, p)
+	m.seats.leave(m.vethName(p))
 	leads := func(p Publication) bool {
 		return slices.ContainsFunc(p.Backends, func(b netip.AddrPort) bool { return b.Addr() == addr })
 	}
@@ -118,6 +119,7 @@ func (m *Manager) RemoveAll(ctx context.Context) error {
 	defer m.mu.Unlock()
 	m.applied, m.state = false, State{}
 	clear(m.bridges)
+	m.seats = newSeating()
 	clear(m.endpoints)
 	clear(m.served)
 	return nil
@@ -128,11 +130,15 @@ func (m *Manager) removeLinks() error {
 	if err != nil {
 		return err
 	}
+	trunks, err := linksOf("veth", trunkPrefix(m.tag))
+	if err != nil {
+		return err
+	}
 	bridges, err := m.presentBridges()
 	if err != nil {
 		return err
 	}
-	return errors.Join(deleteLinks(veths), deleteLinks(bridges))
+	return errors.Join(deleteLinks(veths), deleteLinks(trunks), deleteLinks(bridges))
 }
 
 // deleteLink removes an interface; that it is gone already is fine.
@@ -155,7 +161,7 @@ func (c conversation) deleteLink(name string) error {
 }
 
 // Leftovers names what carries this daemon's tag in the kernel and should not be there: bridges that the state last
-// applied does not have, veth ends of containers that were neither attached nor adopted, the table when nothing was
+// applied does not have, trunks to such, veth ends of containers that were neither attached nor adopted, the table when nothing was
 // applied.
 func (m *Manager) Leftovers(ctx context.Context) ([]string, error) {
 	if err := ctx.Err(); err != nil {
@@ -169,13 +175,17 @@ func (m *Manager) Leftovers(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	trunks, err := linksOf("veth", trunkPrefix(m.tag))
+	if err != nil {
+		return nil, err
+	}
 	table, err := m.hasTable()
 	if err != nil {
 		return nil, err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	found := append(m.strangeBridges(bridges), m.strangeVeths(veths)...)
+	found := slices.Concat(m.strangeBridges(bridges), m.strangeTrunks(trunks), m.strangeVeths(veths))
 	if table && !m.applied {
 		found = append(found, "nftables table inet "+tableName(m.tag))
 	}
@@ -183,11 +193,82 @@ func (m *Manager) Leftovers(ctx context.Context) ([]string, error) {
 	return found, nil
 }
 
+// StrangeLinks names the bridges of this daemon, and the trunks between them, that no network has. Before the first Apply
+// nobody can say.
+func (m *Manager) StrangeLinks(ctx context.Context) ([]string, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	m.apply.Lock() // nothing is half made
+	defer m.apply.Unlock()
+	return m.strangeLinks()
+}
+
+// RemoveStrangeLink removes one of StrangeLinks, unless a network has it by now.
+func (m *Manager) RemoveStrangeLink(ctx context.Context, name string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	m.apply.Lock()
+	defer m.apply.Unlock()
+	strange, err := m.strangeLinks()
+	if err != nil || !slices.Contains(strange, name) {
+		return err
+	}
+	return deleteLink(name)
+}
+
+func (m *Manager) strangeLinks() ([]string, error) {
+	bridges, err := m.presentBridges()
+	if err != nil {
+		return nil, err
+	}
+	trunks, err := linksOf("veth", trunkPrefix(m.tag))
+	if err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.applied {
+		return nil, nil
+	}
+	known := map[string]bool{}
+	for name := range m.bridges {
+		near, far := m.trunkEnds(name)
+		known[name], known[near], known[far] = true, true, true
+	}
+	var strange []string
+	for _, present := range []map[string]netlink.Link{bridges, trunks} {
+		for name := range present {
+			if !known[name] {
+				strange = append(strange, name)
+			}
+		}
+	}
+	slices.Sort(strange)
+	return strange, nil
+}
+
 func (m *Manager) strangeBridges(present map[string]netlink.Link) []string {
 	var found []string
 	for name := range present {
 		if _, known := m.bridges[name]; !known {
 			found = append(found, "bridge "+name)
+		}
+	}
+	return found
+}
+
+func (m *Manager) strangeTrunks(present map[string]netlink.Link) []string {
+	known := map[string]bool{}
+	for name := range m.bridges {
+		near, far := m.trunkEnds(name)
+		known[near], known[far] = true, true
+	}
+	var found []string
+	for name := range present {
+		if !known[name] {
+			found = append(found, "trunk "+name)
 		}
 	}
 	return found

@@ -2,6 +2,7 @@ package network
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
@@ -10,6 +11,8 @@ import (
 
 // The whole table, as it is for the state in testdata/full.nft:
 //
+//	transit      what shards switch is nothing to the host …
+//	input        … also what comes to all, or to the hardware address of a shard
 //	guard        loopback addresses do not come out of a bridge, although route_localnet is on there
 //	prerouting   what comes to a published port goes to its backends …
 //	output       … also from the host itself
@@ -21,7 +24,8 @@ type ruleset struct {
 	*batch
 	bridges  *nftables.Set // names of all bridges
 	internal *nftables.Set // those of internal networks
-	same     *nftables.Set // pairs of a bridge and itself
+	same     *nftables.Set // pairs of a bridge and itself, and of a shard and its network's first bridge
+	shards   *nftables.Set // bridges beyond a network's first; nil: there are none
 	counted  map[string]expr.Counter
 }
 
@@ -29,6 +33,7 @@ type ruleset struct {
 func writeRuleset(b *batch, s State, counted map[string]expr.Counter) {
 	r := &ruleset{batch: b, counted: counted}
 	r.addSets(s.Networks)
+	r.addShards(s.Networks)
 	r.addGuard()
 	r.addForward()
 	r.addPostrouting(s.Networks)
@@ -38,17 +43,46 @@ func writeRuleset(b *batch, s State, counted map[string]expr.Counter) {
 func (r *ruleset) addSets(networks []Network) {
 	var bridges, internal, same []nftables.SetElement
 	for _, n := range networks {
-		name := ifname(n.Bridge)
-		bridges = append(bridges, nftables.SetElement{Key: name})
-		same = append(same, nftables.SetElement{Key: append(ifname(n.Bridge), name...)})
-		if n.Internal {
-			internal = append(internal, nftables.SetElement{Key: name})
+		first := ifname(n.Bridge)
+		for i, bridge := range n.bridges() {
+			name := ifname(bridge)
+			bridges = append(bridges, nftables.SetElement{Key: name})
+			same = append(same, nftables.SetElement{Key: slices.Concat(name, name)})
+			if i > 0 {
+				same = append(same, nftables.SetElement{Key: slices.Concat(name, first)})
+			}
+			if n.Internal {
+				internal = append(internal, nftables.SetElement{Key: name})
+			}
 		}
 	}
 	pair := nftables.MustConcatSetType(nftables.TypeIFName, nftables.TypeIFName)
 	r.bridges = r.set(nftables.Set{Name: "bridges", KeyType: nftables.TypeIFName, KeyByteOrder: binaryutil.NativeEndian}, bridges)
 	r.internal = r.set(nftables.Set{Name: "internal", KeyType: nftables.TypeIFName, KeyByteOrder: binaryutil.NativeEndian}, internal)
 	r.same = r.set(nftables.Set{Name: "same", KeyType: pair, Concatenation: true}, same)
+}
+
+// addShards keeps the host out of shards, which only switch. In most hosts no rule sees what they switch. Where bridged
+// packets pass the IP rules (net.bridge.bridge-nf-call-iptables), a packet passes them on each bridge that it crosses:
+// it must be known to conntrack on the first one only, or it would be taken for a second connection. Except when it is
+// for the host: that a shard translates, if it is for a published port, because the first bridge could not send it back
+// by the trunk that it came by.
+func (r *ruleset) addShards(networks []Network) {
+	var shards []nftables.SetElement
+	for _, n := range networks {
+		for _, bridge := range n.bridges()[1:] {
+			shards = append(shards, nftables.SetElement{Key: ifname(bridge)})
+		}
+	}
+	if len(shards) == 0 {
+		return
+	}
+	r.shards = r.set(nftables.Set{Name: "shards", KeyType: nftables.TypeIFName, KeyByteOrder: binaryutil.NativeEndian}, shards)
+	in := r.base("input", nftables.ChainTypeFilter, nftables.ChainHookInput, nftables.ChainPriorityFilter)
+	r.rule(in, iifIn(r.shards), ctDNATed(), accept()) // an answer to the host's own call of a published port
+	r.rule(in, iifIn(r.shards), drop())
+	guard := r.base("transit", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, nftables.ChainPriorityRaw)
+	r.rule(guard, iifIn(r.shards), daddrIsNotLocal(), notrack())
 }
 
 // addGuard drops what route_localnet would let in: with it on, a container could speak to services that listen on the
@@ -66,12 +100,18 @@ func (r *ruleset) addForward() {
 	r.rule(c, iifOifIn(r.same), accept())
 	r.rule(c, iifIn(r.internal), drop()) // no way out
 	r.rule(c, ctDNATed(), accept())      // a published port is a way in
-	r.rule(c, oifIn(r.bridges), drop())  // there is no other: not from another network, nor past the published ports
+	if r.shards != nil {
+		r.rule(c, iifIn(r.shards), drop()) // routed, that is: what a shard switches is accepted above
+	}
+	r.rule(c, oifIn(r.bridges), drop()) // there is no other: not from another network, nor past the published ports
 }
 
 // addPostrouting gives packets that leave a network an address that the other side can answer to.
 func (r *ruleset) addPostrouting(networks []Network) {
 	c := r.base("postrouting", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource)
+	if r.shards != nil {
+		r.rule(c, oifIn(r.shards), accept()) // switched, on its way to the first bridge
+	}
 	// The host to a port that it publishes on its loopback: the container could not answer to that address.
 	r.rule(c, saddrIn(loopback), oifIn(r.bridges), masquerade())
 	// An internal network has no default route, so a published port's client must seem to be the gateway.
