@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -193,9 +194,12 @@ func TestAfterDownNothingIsLeft(t *testing.T) {
 	instance := d.Ready("hello", "web", 1)[0]
 	d.OK("down", "-a", "hello")
 	d.Settles(before)
-	if left := foldersNaming(t, string(instance.ID), d.Data, d.Run); len(left) > 0 {
-		t.Errorf("files of the instance are left:\n  %s", strings.Join(left, "\n  "))
-	}
+	testkit.Eventually(t, 30*time.Second, "no file of the instance is left", func() error { // big trees go a moment later
+		if left := foldersNaming(t, string(instance.ID), d.Data, d.Run); len(left) > 0 {
+			return fmt.Errorf("left:\n  %s", strings.Join(left, "\n  "))
+		}
+		return nil
+	})
 	if _, err := d.Get("hello.localhost", "/"); err == nil {
 		t.Error("the app answers after down")
 	}
@@ -220,6 +224,9 @@ func foldersNaming(t *testing.T, id string, folders ...string) []string {
 		err := filepath.WalkDir(folder, func(path string, _ os.DirEntry, err error) error {
 			if strings.Contains(filepath.Base(path), id) {
 				found = append(found, path)
+			}
+			if errors.Is(err, os.ErrNotExist) {
+				return nil // it went while we looked
 			}
 			return err
 		})
