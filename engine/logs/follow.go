@@ -13,11 +13,10 @@ import (
 
 // watcher wakes a reader when something in a folder was written or made, when done closes, and when ctx ends.
 type watcher struct {
-	ctx     context.Context
-	events  *os.File
-	finish  <-chan struct{}
-	stop    chan struct{}
-	stopped chan struct{}
+	ctx    context.Context
+	events *os.File
+	finish <-chan struct{}
+	stop   chan struct{}
 }
 
 // watch begins to watch dir. The caller closes the watcher.
@@ -30,20 +29,21 @@ func watch(ctx context.Context, dir string, finish <-chan struct{}) (*watcher, e
 	if _, err := unix.InotifyAddWatch(fd, dir, unix.IN_MODIFY|unix.IN_CREATE|unix.IN_DELETE|unix.IN_DELETE_SELF); err != nil {
 		return nil, errorsClose(fmt.Errorf("follow logs in %s: %w", dir, err), events)
 	}
-	w := &watcher{ctx: ctx, events: events, finish: finish, stop: make(chan struct{}), stopped: make(chan struct{})}
+	w := &watcher{ctx: ctx, events: events, finish: finish, stop: make(chan struct{})}
 	go w.interrupt()
 	return w, nil
 }
 
-// interrupt ends the waiting for events when there is another reason to wake up.
+// interrupt ends the waiting for events when there is another reason to wake up, and closes them when told to stop.
 func (w *watcher) interrupt() {
-	defer close(w.stopped)
 	select {
 	case <-w.ctx.Done():
 	case <-w.finish:
 	case <-w.stop:
 	}
-	_ = w.events.SetReadDeadline(time.Unix(1, 0)) // fails only when closed, and close waits for this
+	_ = w.events.SetReadDeadline(time.Unix(1, 0)) // fails only when closed
+	<-w.stop
+	_ = w.events.Close()
 }
 
 // done reports whether what is written now is all that will be.
@@ -86,8 +86,6 @@ func folderGone(events []byte) error {
 	return nil
 }
 
-func (w *watcher) close() {
-	close(w.stop)
-	<-w.stopped
-	_ = w.events.Close()
-}
+// close ends the watching. It does not wait for interrupt: the kernel takes some 10 ms to close an inotify instance, and
+// the end of every container's output would.
+func (w *watcher) close() { close(w.stop) }
