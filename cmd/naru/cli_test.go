@@ -35,7 +35,7 @@ func naruCLI(t *testing.T, host, stdin string, args ...string) result {
 }
 
 func TestEveryVerbExplainsItself(t *testing.T) {
-	root := (&cli{env: func(string) string { return "" }}).root()
+	root := (&cli{env: func(string) string { return "" }}).root(nil)
 	eachCommand(root, func(cmd *cobra.Command) {
 		switch {
 		case cmd.Short == "" || !strings.Contains(cmd.Example, "naru"):

@@ -14,17 +14,20 @@ import (
 	"naru/naru"
 )
 
-func (c *cli) containerCommand() *cobra.Command {
+func (c *cli) containerCommand(args []string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "container", Short: "Containers, below the level of apps",
 		Example: "  naru container run --rm busybox echo hello\n  naru container ls",
 	}
-	return noun(cmd, c.containerRunCommand(), c.containerCreateCommand(), c.containerStartCommand(), c.containerStopCommand(),
-		c.containerRestartCommand(), c.containerKillCommand(), c.containerPauseCommand(), c.containerUnpauseCommand(),
-		c.containerWaitCommand(), c.containerRemoveCommand(), c.containerPruneCommand(), c.containerRenameCommand(),
-		c.containerUpdateCommand(), c.containerListCommand(), c.containerInspectCommand(), c.containerPortCommand(),
-		c.containerTopCommand(), c.containerStatsCommand(), c.containerLogsCommand(), c.containerAttachCommand(),
-		c.containerExecCommand(), c.containerCopyCommand())
+	return noun(cmd, choose(args, commands{
+		"run": c.containerRunCommand, "create": c.containerCreateCommand, "start": c.containerStartCommand,
+		"stop": c.containerStopCommand, "restart": c.containerRestartCommand, "kill": c.containerKillCommand,
+		"pause": c.containerPauseCommand, "unpause": c.containerUnpauseCommand, "wait": c.containerWaitCommand,
+		"rm": c.containerRemoveCommand, "prune": c.containerPruneCommand, "rename": c.containerRenameCommand,
+		"update": c.containerUpdateCommand, "ls": c.containerListCommand, "inspect": c.containerInspectCommand,
+		"port": c.containerPortCommand, "top": c.containerTopCommand, "stats": c.containerStatsCommand,
+		"logs": c.containerLogsCommand, "attach": c.containerAttachCommand, "exec": c.containerExecCommand, "cp": c.containerCopyCommand,
+	})...)
 }
 
 // publishedPorts are the container's ports of the host: those that it got at its start, or asks for.

@@ -21,7 +21,7 @@ const (
 
 // main runs the command line and returns the exit code. Every error is printed here, once.
 func (c *cli) main(ctx context.Context, args []string) int {
-	root := c.root()
+	root := c.root(args)
 	root.SetArgs(args)
 	root.SetIn(c.in)
 	root.SetOut(c.out)

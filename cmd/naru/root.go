@@ -1,6 +1,9 @@
 package main
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/spf13/cobra"
 
 	"naru/naru"
@@ -30,7 +33,8 @@ const (
 	groupDaemon = "daemon"
 )
 
-func (c *cli) root() *cobra.Command {
+// root makes the tree of commands that the arguments need.
+func (c *cli) root(args []string) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "naru",
 		Short: "From a folder of code to a running, routed app on one machine",
@@ -45,11 +49,16 @@ func (c *cli) root() *cobra.Command {
 	root.PersistentFlags().StringVar(&c.host, "host", "", "daemon to talk to (default $NARU_HOST or unix://"+defaultRunDir+"/naru.sock)")
 	root.AddGroup(&cobra.Group{ID: groupApps, Title: "Apps:"}, &cobra.Group{ID: groupEngine, Title: "Containers and images:"},
 		&cobra.Group{ID: groupDaemon, Title: "naru itself:"})
-	add(root, groupApps, c.upCommand(), c.appsCommand(), c.psCommand(), c.logsCommand(), c.execCommand(), c.runCommand(),
-		c.scaleCommand(), c.configCommand(), c.releasesCommand(), c.rollbackCommand(), c.rolloutCommand(), c.downCommand())
-	add(root, groupEngine, c.containerCommand(), c.networkCommand(), c.imageCommand(), c.volumeCommand(), c.ociCommand())
-	add(root, groupDaemon, c.serverCommand(), c.systemCommand(), c.versionCommand())
-	noun(root)
+	noun(root, choose(args, commands{
+		"up": in(groupApps, c.upCommand), "apps": in(groupApps, c.appsCommand), "ps": in(groupApps, c.psCommand),
+		"logs": in(groupApps, c.logsCommand), "exec": in(groupApps, c.execCommand), "run": in(groupApps, c.runCommand),
+		"scale": in(groupApps, c.scaleCommand), "config": in(groupApps, c.configCommand), "releases": in(groupApps, c.releasesCommand),
+		"rollback": in(groupApps, c.rollbackCommand), "rollout": in(groupApps, c.rolloutCommand), "down": in(groupApps, c.downCommand),
+		"container": in(groupEngine, func() *cobra.Command { return c.containerCommand(below("container", args)) }),
+		"network":   in(groupEngine, c.networkCommand), "image": in(groupEngine, c.imageCommand),
+		"volume": in(groupEngine, c.volumeCommand), "oci": in(groupEngine, c.ociCommand),
+		"server": in(groupDaemon, c.serverCommand), "system": in(groupDaemon, c.systemCommand), "version": in(groupDaemon, c.versionCommand),
+	})...)
 	root.SetHelpCommandGroupID(groupDaemon)
 	root.SetCompletionCommandGroupID(groupDaemon)
 	eachCommand(root, func(cmd *cobra.Command) { cmd.DisableFlagsInUseLine = true })
@@ -64,10 +73,35 @@ func eachCommand(cmd *cobra.Command, f func(*cobra.Command)) {
 	}
 }
 
-func add(parent *cobra.Command, group string, commands ...*cobra.Command) {
-	for _, cmd := range commands {
+// commands are made when they are asked for, by name: to make all ninety would take a millisecond of each command line.
+type commands map[string]func() *cobra.Command
+
+// choose makes the one command that the arguments begin with. For help, completion, flags in front and mistakes, all.
+func choose(args []string, all commands) []*cobra.Command {
+	if len(args) > 0 && all[args[0]] != nil {
+		return []*cobra.Command{all[args[0]]()}
+	}
+	var made []*cobra.Command
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		made = append(made, all[name]())
+	}
+	return made
+}
+
+// below are the arguments after a command's name, if they begin with it.
+func below(name string, args []string) []string {
+	if len(args) > 0 && args[0] == name {
+		return args[1:]
+	}
+	return nil
+}
+
+// in makes the command a member of a group of the help.
+func in(group string, command func() *cobra.Command) func() *cobra.Command {
+	return func() *cobra.Command {
+		cmd := command()
 		cmd.GroupID = group
-		parent.AddCommand(cmd)
+		return cmd
 	}
 }
 
