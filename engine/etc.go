@@ -11,14 +11,13 @@ import (
 // etcFiles are the files of /etc that belong to a container rather than to its image.
 var etcFiles = []string{"resolv.conf", "hosts", "hostname"}
 
-// writeEtc writes the container's own files of /etc into its folder. Without a nameserver the host's resolv.conf is
-// taken over.
+// writeEtc writes the container's own files of /etc into its folder.
 func writeEtc(dir string, c Container, nameserver netip.Addr) error {
-	resolv, err := resolvConf(nameserver)
-	if err != nil {
-		return err
+	host, err := os.ReadFile("/etc/resolv.conf")
+	if err != nil && !os.IsNotExist(err) {
+		return fmt.Errorf("read the host's resolv.conf: %w", err)
 	}
-	texts := map[string]string{"resolv.conf": resolv, "hosts": hosts(c, nameserver), "hostname": hostname(c) + "\n"}
+	texts := map[string]string{"resolv.conf": resolvConf(nameserver, string(host)), "hosts": hosts(c, nameserver), "hostname": hostname(c) + "\n"}
 	for _, name := range etcFiles {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(texts[name]), 0o644); err != nil {
 			return fmt.Errorf("write the container's %s: %w", name, err)
@@ -27,15 +26,19 @@ func writeEtc(dir string, c Container, nameserver netip.Addr) error {
 	return nil
 }
 
-func resolvConf(nameserver netip.Addr) (string, error) {
-	if nameserver.IsValid() {
-		return "nameserver " + nameserver.String() + "\noptions ndots:0\n", nil
+// resolvConf is the host's when there is no nameserver. With one, names are asked for as they are, so that a neighbour's
+// is not looked for in the world, and then in the domains that the host searches.
+func resolvConf(nameserver netip.Addr, host string) string {
+	if !nameserver.IsValid() {
+		return host
 	}
-	b, err := os.ReadFile("/etc/resolv.conf")
-	if err != nil && !os.IsNotExist(err) {
-		return "", fmt.Errorf("read the host's resolv.conf: %w", err)
+	search := ""
+	for line := range strings.Lines(host) {
+		if words := strings.Fields(line); len(words) > 1 && (words[0] == "search" || words[0] == "domain") {
+			search = "search " + strings.Join(words[1:], " ") + "\n" // the last one counts
+		}
 	}
-	return string(b), nil
+	return "nameserver " + nameserver.String() + "\n" + search + "options ndots:0\n"
 }
 
 // hostAddr is the host's address as the container sees it.

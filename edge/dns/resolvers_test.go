@@ -1,0 +1,130 @@
+package dns
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/net/dns/dnsmessage"
+)
+
+const insideOwnHost = "NARU_TEST_OWN_HOST"
+
+// The resolvers of the C library and of Go, as programs use them: by /etc/resolv.conf, which is as in a container, in
+// namespaces of their own, where port 53 is free.
+func TestResolversByResolvConf(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: makes namespaces")
+	}
+	if os.Getenv(insideOwnHost) == "" {
+		cmd := exec.Command("unshare", "--net", "--mount", os.Args[0], "-test.run=^TestResolversByResolvConf$", "-test.v")
+		cmd.Env = append(os.Environ(), insideOwnHost+"=1")
+		out, err := cmd.CombinedOutput()
+		if err != nil || !bytes.Contains(out, []byte("--- PASS: TestResolversByResolvConf")) {
+			t.Errorf("%v\n%s", err, out)
+		}
+		return
+	}
+	conf := filepath.Join(t.TempDir(), "resolv.conf")
+	if err := os.WriteFile(conf, []byte("nameserver 127.0.0.1\nsearch corp.example\noptions ndots:0\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "ip", "link", "set", "lo", "up")
+	run(t, "ip", "addr", "add", "10.9.9.9/32", "dev", "lo") // getent asks for IPv4 only where there is some
+	run(t, "mount", "--bind", conf, "/etc/resolv.conf")
+	serveAt53(t)
+
+	glibc := func(name string) []string {
+		out, _ := exec.Command("getent", "ahostsv4", name).Output() // status 2: there is none
+		var all []string
+		for line := range strings.Lines(string(out)) {
+			all = append(all, strings.Fields(line)[0])
+		}
+		slices.Sort(all)
+		return slices.Compact(all)
+	}
+	golang := func(name string) []string {
+		all, _ := (&net.Resolver{PreferGo: true}).LookupHost(t.Context(), name)
+		slices.Sort(all)
+		return all
+	}
+	for who, lookup := range map[string]func(string) []string{"glibc": glibc, "Go": golang} {
+		for name, want := range map[string]string{
+			"web": "10.0.1.2 10.0.1.3", "nobody": "", "nobody.example": "", "www.example": "192.0.2.1", "intranet": "192.0.2.2",
+		} {
+			if got := strings.Join(lookup(name), " "); got != want {
+				t.Errorf("%s finds %q for %s, want %q", who, got, name, want)
+			}
+		}
+		if got := lookup("many"); len(got) != 200 { // over TCP
+			t.Errorf("%s finds %d addresses of 200", who, len(got))
+		}
+	}
+	if out, err := exec.Command("getent", "hosts", "10.0.1.2").Output(); err != nil || !strings.HasSuffix(string(out), " many\n") { // the first of two
+		t.Errorf("the name of 10.0.1.2: %q, %v", out, err)
+	}
+}
+
+func run(t *testing.T, words ...string) {
+	t.Helper()
+	if out, err := exec.Command(words[0], words[1:]...).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %v\n%s", words, err, out)
+	}
+}
+
+// serveAt53 answers where a container's gateway does. The world knows two names.
+func serveAt53(t *testing.T) {
+	t.Helper()
+	world := map[string]netip.Addr{"www.example.": netip.MustParseAddr("192.0.2.1"), "intranet.corp.example.": netip.MustParseAddr("192.0.2.2")}
+	s := New(Config{Upstreams: fixed(upstream(t, func(q query) []byte {
+		if a, ok := world[q.question.Name.String()]; ok {
+			return says(a)(q)
+		}
+		return q.say(dnsmessage.RCodeNameError)
+	}))})
+	s.SetTable(testTable())
+	sockets, err := Bind(t.Context(), netip.MustParseAddrPort("127.0.0.1:53"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Add("test", sockets); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- s.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Who speaks EDNS gets over UDP what others must ask for over TCP.
+func TestEDNSTakesMore(t *testing.T) {
+	s := New(Config{})
+	s.SetTable(testTable())
+	here := netip.MustParseAddr("127.0.0.1")
+	plain := packQuestion("many.")
+	edns := append(slices.Clone(plain), "\x00\x00\x29\x10\x00\x00\x00\x00\x00\x00\x00"...)
+	edns[11] = 1 // one additional record
+	for name, c := range map[string]struct {
+		raw       []byte
+		truncated bool
+		answers   int
+	}{"plain": {plain, true, 0}, "EDNS": {edns, false, 200}} {
+		_, reply := s.answer(here, c.raw, 0)
+		var m dnsmessage.Message
+		if err := m.Unpack(reply); err != nil || m.Truncated != c.truncated || len(m.Answers) != c.answers {
+			t.Errorf("%s: truncated %t, %d answers, %v", name, m.Truncated, len(m.Answers), err)
+		}
+	}
+}
