@@ -1,6 +1,7 @@
 package ociruntime_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -47,7 +48,7 @@ func newLab(t testing.TB) *lab {
 	elf, err := buildInit()
 	l.must(err)
 	l.runtime = &ociruntime.Runtime{Root: filepath.Join(t.TempDir(), "root"),
-		Init: func() (*os.File, error) { return fork.Seal("init", string(elf), 0o111) },
+		Init: func() (*os.File, error) { return fork.Seal("init", bytes.NewReader(elf), 0o111) },
 		Warn: func(err error) { l.mu.Lock(); l.warned = append(l.warned, err.Error()); l.mu.Unlock() }}
 	for _, dir := range []string{"rootfs/bin", "rootfs/etc", "rootfs/tmp"} {
 		l.must(os.MkdirAll(filepath.Join(l.bundle, dir), 0o755))

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"syscall"
 
 	"naru/engine/sandbox/fork"
@@ -28,7 +29,7 @@ func (c *cli) up(context.Context, *upFlags, string) error { return becomeWhole()
 
 // becomeWhole runs the same command line in the whole program, from memory. It returns only when it fails.
 func becomeWhole() error {
-	exe, err := fork.Seal("naru", whole, 0o555)
+	exe, err := fork.Seal("naru", strings.NewReader(whole), 0o555)
 	if err != nil {
 		return fmt.Errorf("start the whole of naru: %w", err)
 	}

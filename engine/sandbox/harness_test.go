@@ -1,6 +1,7 @@
 package sandbox_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -70,7 +71,7 @@ func initBinary(t testing.TB) *os.File {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := fork.Seal("init", string(elf), 0o111)
+	f, err := fork.Seal("init", bytes.NewReader(elf), 0o111)
 	if err != nil {
 		t.Fatal(err)
 	}

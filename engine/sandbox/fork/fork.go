@@ -6,6 +6,7 @@ package fork
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strconv"
@@ -91,7 +92,7 @@ func (c *Cmd) check() error {
 // Seal copies an ELF into a sealed memfd: nobody can change what runs. With mode 0111 anyone may execute it and nobody
 // may read it, and the kernel keeps such a process undumpable, so that a neighbour in its namespaces cannot look into
 // it between exec and the moment it drops its rights.
-func Seal(name, elf string, mode os.FileMode) (*os.File, error) {
+func Seal(name string, elf io.Reader, mode os.FileMode) (*os.File, error) {
 	fd, err := memfd(name)
 	if err != nil {
 		return nil, fmt.Errorf("create a memfd: %w", err)
@@ -114,8 +115,8 @@ func memfd(name string) (int, error) {
 	return fd, err
 }
 
-func fillAndSeal(f *os.File, elf string, mode os.FileMode) error {
-	if _, err := f.WriteString(elf); err != nil {
+func fillAndSeal(f *os.File, elf io.Reader, mode os.FileMode) error {
+	if _, err := io.Copy(f, elf); err != nil {
 		return err
 	}
 	if err := f.Chmod(mode); err != nil {

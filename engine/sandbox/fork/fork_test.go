@@ -165,7 +165,7 @@ func TestFailuresNameTheStepAndLeaveNoProcess(t *testing.T) {
 }
 
 func TestSealedProgramCannotBeChanged(t *testing.T) {
-	f, err := fork.Seal("probe", "ELF", 0o111)
+	f, err := fork.Seal("probe", strings.NewReader("ELF"), 0o111)
 	must(t, err)
 	defer f.Close()
 	if _, err := f.Write([]byte("x")); err == nil {
