@@ -172,3 +172,11 @@ func TestLogLinesAreWhole(t *testing.T) {
 	}
 	golden(t, "logs.txt", b.Bytes())
 }
+
+func TestLimitText(t *testing.T) {
+	for want, l := range map[string]naru.DiskLimit{"-": {}, "1.5GiB": {Bytes: 3 << 29, Inodes: 9}, "9 files": {Inodes: 9}} {
+		if got := limitText(l); got != want {
+			t.Errorf("%+v is %q, want %q", l, got, want)
+		}
+	}
+}

@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"strings"
 	"time"
 
+	"github.com/docker/go-units"
 	"github.com/spf13/cobra"
 
 	"naru/api"
@@ -38,9 +40,9 @@ func (c *cli) volumeListCommand() *cobra.Command {
 	cmd.RunE = c.run(func(ctx context.Context, _ []string) error {
 		get := func(ctx context.Context, cl *client.Client) ([]api.Volume, error) { return cl.Volumes(ctx) }
 		return ask(ctx, c, *asJSON, get, func(list []api.Volume) error {
-			t := &table{header: []string{"NAME", "CREATED", "USED BY"}}
+			t := &table{header: []string{"NAME", "LIMIT", "CREATED", "USED BY"}}
 			for _, v := range list {
-				t.row(cell{v.Name, bold}, text(ago(time.Now(), v.CreatedAt)), text(strings.Join(v.UsedBy, " ")))
+				t.row(cell{v.Name, bold}, text(limitText(v.Limit)), text(ago(time.Now(), v.CreatedAt)), text(strings.Join(v.UsedBy, " ")))
 				if *quiet {
 					if err := c.printf("%s\n", v.Name); err != nil {
 						return err
@@ -54,6 +56,16 @@ func (c *cli) volumeListCommand() *cobra.Command {
 		})
 	})
 	return cmd
+}
+
+func limitText(l naru.DiskLimit) string {
+	switch {
+	case l.Bytes > 0:
+		return units.BytesSize(float64(l.Bytes))
+	case l.Inodes > 0:
+		return fmt.Sprintf("%d files", l.Inodes)
+	}
+	return "-"
 }
 
 func (c *cli) volumeCreateCommand() *cobra.Command {

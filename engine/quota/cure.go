@@ -37,9 +37,16 @@ func checkEnforced(f *os.File) error {
 func cure(m *mountinfo.Info) string {
 	switch m.FSType {
 	case "ext4":
-		return fmt.Sprintf("run `tune2fs -O project,quota %s` while it is not mounted, and mount it with the option prjquota", m.Source)
+		return fmt.Sprintf("run `tune2fs -O project,quota %s` while it is not mounted, and %s", m.Source, mountWith("prjquota", m))
 	case "xfs":
-		return "mount it with the option pquota; for the root file system, that is rootflags=pquota on the kernel's command line"
+		return mountWith("pquota", m)
 	}
 	return "keep the data folder on an ext4 or xfs that does"
+}
+
+func mountWith(option string, m *mountinfo.Info) string {
+	if m.Mountpoint == "/" {
+		return "boot with rootflags=" + option + " on the kernel's command line"
+	}
+	return "mount it with the option " + option
 }

@@ -30,9 +30,14 @@ func TestAFileSystemWithoutQuotasIsNamedWithItsCure(t *testing.T) {
 	if err := errors.Join(Clear(disk), Clear(filepath.Join(disk, "none"))); err != nil {
 		t.Errorf("clear what has no limit: %v", err)
 	}
-	for kind, want := range map[string]string{"xfs": "pquota", "btrfs": "ext4 or xfs"} {
-		if got := cure(&mountinfo.Info{FSType: kind}); !strings.Contains(got, want) {
-			t.Errorf("the cure for %s is %q", kind, got)
+	for want, m := range map[string]mountinfo.Info{
+		"the option pquota":  {FSType: "xfs", Mountpoint: "/srv"},
+		"rootflags=pquota":   {FSType: "xfs", Mountpoint: "/"},
+		"rootflags=prjquota": {FSType: "ext4", Source: "/dev/vda", Mountpoint: "/"},
+		"an ext4 or xfs":     {FSType: "btrfs", Mountpoint: "/"},
+	} {
+		if got := cure(&m); !strings.Contains(got, want) {
+			t.Errorf("the cure for %+v is %q", m, got)
 		}
 	}
 }
