@@ -250,6 +250,47 @@ func writeLines(w *Writer, from, to int) error {
 	return nil
 }
 
+// TestReadGoesOnWhereItLeft reads a few lines at a time, over rotation and a writer that is opened again.
+func TestReadGoesOnWhereItLeft(t *testing.T) {
+	dir := t.TempDir()
+	var from Position
+	read, dropped := 0, uint64(0)
+	for round := range 40 {
+		w := open(t, dir, Limits{Size: 300, Files: 3})
+		if err := writeLines(w, round*25, round*25+25); err != nil {
+			t.Fatal(err)
+		}
+		for e, err := range Read(t.Context(), dir, Options{From: from}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			dropped += e.Dropped
+			if want := fmt.Sprintf("line %d\n", read+int(dropped)); string(e.Data) != want {
+				t.Fatalf("after %d lines, %d of them dropped, comes %q, want %q", read, dropped, e.Data, want)
+			}
+			read, from = read+1, e.Next
+			if read%7 == 0 && round < 39 {
+				break
+			}
+		}
+	}
+	if read+int(dropped) != 1000 || dropped == 0 || from.Lines != 1000 {
+		t.Fatalf("%d lines were read, %d dropped, at %+v", read, dropped, from)
+	}
+}
+
+// TestAPositionThatAPowerCutLeftBehindTheEnd: what is written next is read.
+func TestAPositionThatAPowerCutLeftBehindTheEnd(t *testing.T) {
+	dir := t.TempDir()
+	w := open(t, dir, Limits{})
+	add(t, w, 1, Stdout, "old\n")
+	from := Position{Segment: 1, Offset: 5000, Lines: 7}
+	expect(t, collect(t, dir, Options{From: from}))
+	from.Offset = w.size
+	add(t, w, 2, Stdout, "new\n")
+	expect(t, collect(t, dir, Options{From: from}), "2 stdout new\n")
+}
+
 func TestFollowEndsWithContext(t *testing.T) {
 	dir := t.TempDir()
 	w := open(t, dir, Limits{})

@@ -17,6 +17,7 @@ type Options struct {
 	Tail   int       // only the last so many lines; 0 reads all, below 0 none of those already there
 	Since  time.Time // not before
 	Until  time.Time // not after
+	From   Position  // where an earlier Read has come to, as its last entry's Next says; without Tail
 	Follow bool      // wait for more, until the context ends, Until has passed in the log, or Done
 
 	// Done, when it closes, ends a Follow after all that is written by then. A caller closes it when it knows that
@@ -62,27 +63,18 @@ func read(ctx context.Context, dir string, o Options, yield func(Entry, error) b
 	}
 }
 
-// place is where a record begins.
-type place struct {
-	segment uint64
-	offset  int64
-}
-
-func (p place) before(q place) bool {
-	return p.segment < q.segment || p.segment == q.segment && p.offset < q.offset
-}
-
 // reader goes forward through the segments.
 type reader struct {
 	dir     string
 	options Options
 	yield   func(Entry, error) bool
-	from    [3]place // by stream: what lies before is not wanted
+	from    [3]Position // by stream: what lies before is not wanted
 
-	file   *os.File
-	at     place // of the first byte of rest
-	rest   []byte
-	sealed bool // a later segment existed when this one was last looked at: it is complete
+	file    *os.File
+	at      Position // of the first byte of rest
+	dropped uint64   // lines that were not there any more, and nobody was told of yet
+	rest    []byte
+	sealed  bool // a later segment existed when this one was last looked at: it is complete
 }
 
 func (r *reader) close() {
@@ -110,7 +102,7 @@ func (r *reader) drain(ctx context.Context) error {
 	}
 }
 
-func (r *reader) emit(e Entry, at place) error {
+func (r *reader) emit(e Entry, at Position) error {
 	if !r.options.Until.IsZero() && e.Time.After(r.options.Until) {
 		return errStopped
 	}
@@ -123,32 +115,61 @@ func (r *reader) emit(e Entry, at place) error {
 	return nil
 }
 
-// next returns the next entry, or io.EOF when there is none yet.
-func (r *reader) next() (Entry, place, error) {
+// next returns the next entry that is output, or io.EOF when there is none yet.
+func (r *reader) next() (Entry, Position, error) {
+	for {
+		e, at, err := r.record()
+		switch {
+		case err == nil && e.counts:
+			continue
+		case err == nil:
+			e.Dropped, r.dropped = r.dropped, 0
+			e.Next = r.at
+			return e, at, nil
+		case err != io.EOF:
+			return Entry{}, Position{}, err
+		}
+		if err := r.advance(); err != nil {
+			return Entry{}, Position{}, err
+		}
+	}
+}
+
+// record returns the next record of the present segment, or io.EOF when there is none yet.
+func (r *reader) record() (Entry, Position, error) {
 	for {
 		e, skip, size, ok := firstRecord(r.rest)
 		r.skip(skip)
 		if ok {
 			at := r.at
 			r.skip(size)
+			r.count(e)
 			return e, at, nil
 		}
 		more, err := r.fill()
 		if err != nil {
-			return Entry{}, place{}, err
+			return Entry{}, Position{}, err
 		}
-		if more {
-			continue
+		if !more {
+			return Entry{}, Position{}, io.EOF
 		}
-		if err := r.advance(); err != nil {
-			return Entry{}, place{}, err
-		}
+	}
+}
+
+// count follows the number of lines, and notices those that are gone.
+func (r *reader) count(e Entry) {
+	switch n := e.lines(); {
+	case e.counts && n > r.at.Lines:
+		r.dropped += n - r.at.Lines
+		r.at.Lines = n
+	case !e.counts && e.Begin:
+		r.at.Lines++
 	}
 }
 
 func (r *reader) skip(n int) {
 	r.rest = r.rest[n:]
-	r.at.offset += int64(n)
+	r.at.Offset += int64(n)
 }
 
 // fill reads what follows rest, into a new block: entries keep the old one.
@@ -160,7 +181,7 @@ func (r *reader) fill() (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("read log: %w", err)
 	}
-	end := r.at.offset + int64(len(r.rest))
+	end := r.at.Offset + int64(len(r.rest))
 	available := info.Size() - end
 	if available <= 0 {
 		return false, nil
@@ -196,7 +217,7 @@ func (r *reader) advance() error {
 		r.sealed = true
 		return nil
 	}
-	return r.open(place{segment: later})
+	return r.open(Position{Segment: later, Lines: r.at.Lines})
 }
 
 // removed reports whether the segment is in no folder any more.
@@ -216,17 +237,17 @@ func (r *reader) removed() bool {
 func (r *reader) later() (uint64, bool, error) {
 	numbers, err := segments(r.dir)
 	for _, n := range numbers {
-		if n > r.at.segment {
+		if n > r.at.Segment {
 			return n, true, err
 		}
 	}
 	return 0, false, err
 }
 
-func (r *reader) open(at place) error {
-	f, err := os.Open(segmentPath(r.dir, at.segment))
+func (r *reader) open(at Position) error {
+	f, err := os.Open(segmentPath(r.dir, at.Segment))
 	if errors.Is(err, fs.ErrNotExist) {
-		r.at = place{segment: at.segment} // dropped in this moment: the next is sought from here
+		r.at = Position{Segment: at.Segment, Lines: at.Lines} // dropped: the next is sought from here
 		r.close()
 		r.file, r.rest, r.sealed = nil, nil, false
 		return nil

@@ -16,6 +16,9 @@ import (
 //	    4  CRC-32C of everything before
 //	    2  size of the whole record
 //
+// A segment that is not the first begins with a record of another kind, which is no output: its data says how many lines
+// began in the segments before. So whoever comes back after a while knows how many are gone.
+//
 // The size at the end lets tail walk backwards without an index. The checksum tells a record from the torn piece of
 // one, and from data that happens to look like one, so that a reader finds its way again after damage.
 const (
@@ -30,6 +33,8 @@ const (
 	markerMask = 0xF0
 	flagStderr = 0x01
 	flagBegin  = 0x02
+	flagLines  = 0x04 // the data is a number of lines
+	allFlags   = flagStderr | flagBegin | flagLines
 )
 
 // Stream is where a process wrote an entry.
@@ -57,6 +62,35 @@ type Entry struct {
 	Stream Stream
 	Begin  bool   // it begins a line; otherwise it goes on with the stream's previous entry
 	Data   []byte // with its newline; without one the line goes on, or the stream ended
+
+	Dropped uint64   // lines before it that the limits took from the disk before they were read; only of a Read without Tail
+	Next    Position // where a Read goes on after it
+
+	counts bool // it is no output, but says how many lines came before
+}
+
+// countOf is the entry that says how many lines came before.
+func countOf(lines uint64, t time.Time) Entry {
+	return Entry{Time: t, Stream: Stdout, Data: binary.LittleEndian.AppendUint64(nil, lines), counts: true}
+}
+
+// lines is what an entry that counts says; damage that its checksum does not show is no count.
+func (e Entry) lines() uint64 {
+	if len(e.Data) != 8 {
+		return 0
+	}
+	return binary.LittleEndian.Uint64(e.Data)
+}
+
+// Position is a place in a container's logs between two entries.
+type Position struct {
+	Segment uint64 `json:"segment"` // its number; zero: the beginning
+	Offset  int64  `json:"offset"`
+	Lines   uint64 `json:"lines"` // that began before it, since the container's first
+}
+
+func (p Position) before(q Position) bool {
+	return p.Segment < q.Segment || p.Segment == q.Segment && p.Offset < q.Offset
 }
 
 // End reports whether the entry ends its line.
@@ -84,6 +118,9 @@ func (e Entry) flags() (f byte) {
 	if e.Begin {
 		f |= flagBegin
 	}
+	if e.counts {
+		f |= flagLines
+	}
 	return f
 }
 
@@ -108,7 +145,7 @@ func decodeRecord(b []byte) (Entry, int, error) {
 
 // recordSize reads the size of the record at the start of b from as much of its head as is there.
 func recordSize(b []byte) (int, error) {
-	if len(b) > 0 && (b[0]&markerMask != marker || b[0]&^(markerMask|flagStderr|flagBegin) != 0) {
+	if len(b) > 0 && (b[0]&markerMask != marker || b[0]&^(markerMask|allFlags) != 0) {
 		return 0, errDamaged
 	}
 	if len(b) < headSize {
@@ -126,6 +163,7 @@ func decodeEntry(b []byte) Entry {
 		Time:   time.Unix(0, int64(binary.LittleEndian.Uint64(b[3:]))),
 		Stream: Stdout,
 		Begin:  b[0]&flagBegin != 0,
+		counts: b[0]&flagLines != 0,
 		Data:   b[headSize:len(b):len(b)],
 	}
 	if b[0]&flagStderr != 0 {

@@ -17,6 +17,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add(append(bytes.Clone(whole), whole[:9]...))
 	f.Add(append([]byte{0xA0, 0xA1, 1, 0}, whole...))
 	f.Add(appendRecord(bytes.Clone(whole), Entry{Time: at(2), Stream: Stderr, Data: whole})) // a record in a record
+	f.Add(append(appendRecord(nil, countOf(1<<40, at(1))), whole...))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		forth := forwards(b)
 		for _, e := range forth {

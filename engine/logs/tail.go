@@ -12,7 +12,7 @@ import (
 // seek finds where the reader begins: each stream at the first of the last Tail lines that is its own.
 func (r *reader) seek() error {
 	if r.options.Tail == 0 {
-		return nil
+		return r.resume()
 	}
 	numbers, err := segments(r.dir)
 	if err != nil {
@@ -31,6 +31,23 @@ func (r *reader) seek() error {
 	return r.open(t.first())
 }
 
+// resume begins where an earlier Read has come to. What a power cut took from behind it is gone, and what is written in
+// its place is new.
+func (r *reader) resume() error {
+	if r.options.From.Segment == 0 {
+		return nil
+	}
+	if err := r.open(r.options.From); err != nil || r.file == nil {
+		return err
+	}
+	info, err := r.file.Stat()
+	if err != nil {
+		return fmt.Errorf("read log: %w", err)
+	}
+	r.at.Offset = min(r.at.Offset, info.Size())
+	return nil
+}
+
 // tail counts lines backwards. The lines of the two streams lie between one another, and a line can be several
 // entries, so each stream has its own start.
 type tail struct {
@@ -38,8 +55,8 @@ type tail struct {
 	options Options
 	lines   int
 	open    [3]bool // by stream: a piece of a counted line was seen, but not its begin
-	from    [3]place
-	end     place // where the walk began: nothing is wanted before, of a stream without a counted line
+	from    [3]Position
+	end     Position // where the walk began: nothing is wanted before, of a stream without a counted line
 }
 
 // segment walks segment n from its end.
@@ -56,13 +73,13 @@ func (t *tail) segment(dir string, n uint64) error {
 	if err != nil {
 		return fmt.Errorf("read log: %w", err)
 	}
-	t.begin(place{n, info.Size()})
+	t.begin(Position{Segment: n, Offset: info.Size()})
 	return t.walk(n, &backward{file: f, end: info.Size()})
 }
 
 // begin notes where the walk begins.
-func (t *tail) begin(end place) {
-	if t.end == (place{}) {
+func (t *tail) begin(end Position) {
+	if t.end == (Position{}) {
 		t.end = end
 		t.from[Stdout], t.from[Stderr] = end, end
 	}
@@ -77,15 +94,18 @@ func (t *tail) walk(segment uint64, back *backward) error {
 		if err != nil {
 			return err
 		}
+		if e.counts {
+			continue
+		}
 		if t.options.Until.IsZero() || !e.Time.After(t.options.Until) {
-			t.count(e, place{segment, start})
+			t.count(e, Position{Segment: segment, Offset: start})
 		}
 	}
 	return nil
 }
 
 // count takes the entry before the ones it took already.
-func (t *tail) count(e Entry, at place) {
+func (t *tail) count(e Entry, at Position) {
 	if !t.open[e.Stream] {
 		if t.lines == t.want {
 			return
@@ -98,11 +118,11 @@ func (t *tail) count(e Entry, at place) {
 
 // full reports whether all wanted lines are found, from their begins.
 func (t *tail) full() bool {
-	return t.lines == t.want && !t.open[Stdout] && !t.open[Stderr] && t.end != place{}
+	return t.lines == t.want && !t.open[Stdout] && !t.open[Stderr] && t.end != Position{}
 }
 
 // first is the earliest place that is wanted.
-func (t *tail) first() place {
+func (t *tail) first() Position {
 	if t.from[Stderr].before(t.from[Stdout]) {
 		return t.from[Stderr]
 	}

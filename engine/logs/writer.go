@@ -41,6 +41,7 @@ type Writer struct {
 	file    *os.File
 	number  uint64
 	size    int64
+	lines   uint64  // that began in all segments so far
 	midLine [3]bool // by stream: its last entry did not end its line
 }
 
@@ -64,6 +65,9 @@ func Open(dir string, limits Limits, scratch *Scratch) (*Writer, error) {
 	if err := w.openSegment(); err != nil {
 		return nil, err
 	}
+	if err := w.recount(); err != nil {
+		return nil, errorsClose(err, w.file)
+	}
 	return w, nil
 }
 
@@ -82,6 +86,21 @@ func (w *Writer) openSegment() error {
 	}
 	w.file, w.size = f, size
 	return nil
+}
+
+// recount finds how many lines began so far, by what the last segment holds.
+func (w *Writer) recount() error {
+	r := reader{file: w.file, at: Position{Segment: w.number}}
+	for {
+		_, _, err := r.record()
+		if err == io.EOF {
+			w.lines = r.at.Lines
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
 }
 
 func errorsClose(err error, c io.Closer) error {
@@ -113,6 +132,12 @@ func (w *Writer) Append(t time.Time, s Stream, data []byte) error {
 		n := entrySize(data)
 		if err := w.makeRoom(&pending, overhead+n); err != nil {
 			return err
+		}
+		if w.size == 0 && w.number > 1 && len(pending) == 0 {
+			pending = appendRecord(pending, countOf(w.lines, t))
+		}
+		if !w.midLine[s] {
+			w.lines++
 		}
 		pending = appendRecord(pending, Entry{Time: t, Stream: s, Begin: !w.midLine[s], Data: data[:n]})
 		w.midLine[s] = data[n-1] != '\n'
