@@ -52,6 +52,7 @@ func (e *Engine) readLog(ctx context.Context, en *entry, o logs.Options) iter.Se
 	defer e.mu.Unlock()
 	o.Done = en.done
 	o.Follow = o.Follow && en.done != nil
+	o.Watcher = &e.followers
 	return logs.Read(ctx, e.logDir(en.c.ID), o)
 }
 

@@ -23,6 +23,7 @@ import (
 
 	"naru/engine/image"
 	"naru/engine/keeper"
+	"naru/engine/logs"
 	"naru/engine/network"
 	"naru/engine/sandbox"
 	"naru/engine/volume"
@@ -76,14 +77,15 @@ type Engine struct {
 	applied    atomic.Bool                      // the kernel has had the networks once: what a start needs of them is there
 	events     eventLog
 
-	filters  *sandbox.Filters // compiled seccomp policies, which most containers share
-	execs    atomic.Int64     // numbers the exec processes of this daemon's life
-	wake     chan struct{}    // a hint for the restarter
-	netMu    sync.Mutex       // one change of the kernel's network at a time; taken before mu
-	life     context.Context
-	end      context.CancelFunc
-	waiting  sync.WaitGroup // one goroutine a running container
-	watchers hint.Watchers
+	followers logs.Watcher     // wakes those who follow logs
+	filters   *sandbox.Filters // compiled seccomp policies, which most containers share
+	execs     atomic.Int64     // numbers the exec processes of this daemon's life
+	wake      chan struct{}    // a hint for the restarter
+	netMu     sync.Mutex       // one change of the kernel's network at a time; taken before mu
+	life      context.Context
+	end       context.CancelFunc
+	waiting   sync.WaitGroup // one goroutine a running container
+	watchers  hint.Watchers
 }
 
 // Tag returns the four hex digits that mark the kernel objects of the engine whose data is in dataDir.
@@ -157,6 +159,7 @@ func (e *Engine) Run(ctx context.Context) error {
 func (e *Engine) leave(ctx context.Context) {
 	e.end()
 	e.waiting.Wait()
+	e.logFailure("stop following logs", e.followers.Close())
 	if _, running := e.ids(); len(running) > 0 {
 		return
 	}

@@ -45,6 +45,9 @@ func (c *Client) Spawn(ctx context.Context, id string, cmd fork.Cmd, out Output)
 	if cmd.KillWithParent {
 		return fork.Process{}, errors.New("spawn: what the keeper starts does not die with it")
 	}
+	if cmd.MapIDs != nil {
+		return fork.Process{}, errors.New("spawn: the keeper maps ids itself")
+	}
 	if len(cmd.Joins) > 1 {
 		return fork.Process{}, errors.New("spawn: the keeper's protocol has one namespace to join")
 	}

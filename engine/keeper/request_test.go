@@ -12,7 +12,7 @@ import (
 func TestEveryFieldOfCmdTravels(t *testing.T) {
 	known := []string{
 		"Exe", "Args", "Env", "Files", "Namespaces", "UIDMap", "GIDMap", "Joins", "CgroupFD", "Cgroups", "Setsid",
-		"KillWithParent", // refused
+		"KillWithParent", "MapIDs", // refused
 	}
 	for _, f := range reflect.VisibleFields(reflect.TypeFor[fork.Cmd]()) {
 		if !slices.Contains(known, f.Name) {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -318,6 +319,59 @@ func TestFollowNewLinesOnly(t *testing.T) {
 	expect(t, collect(t, dir, Options{Tail: -1, Follow: true, Done: done}))
 	add(t, w, 2, Stdout, "new\n")
 	expect(t, collect(t, dir, Options{Tail: 1, Follow: true, Done: done}), "2 stdout new\n")
+}
+
+// Hundreds follow with one inotify instance, of which a user may have 128.
+func TestManyFollowWithOneWatcher(t *testing.T) {
+	const many = 300
+	var w Watcher
+	var following sync.WaitGroup
+	for i := range many {
+		dir := t.TempDir()
+		log := open(t, dir, Limits{})
+		done := make(chan struct{})
+		options := Options{Follow: true, Done: done, Watcher: &w}
+		begun := make(chan struct{})
+		add(t, log, 1, Stdout, "old\n")
+		following.Go(func() {
+			var got int
+			for e, err := range Read(t.Context(), dir, options) {
+				if err != nil {
+					t.Error(err)
+				}
+				if got++; got == 1 {
+					close(begun)
+				}
+				if string(e.Data) == "new\n" {
+					close(done)
+				}
+			}
+			if got != 2 {
+				t.Errorf("follower %d got %d entries, want 2", i, got)
+			}
+		})
+		<-begun
+		add(t, log, 2, Stdout, "new\n")
+	}
+	following.Wait()
+	if len(w.folders) != 0 {
+		t.Errorf("%d folders are still watched", len(w.folders))
+	}
+	if err := w.Close(); err != nil {
+		t.Error(err)
+	}
+	for _, err := range Read(t.Context(), t.TempDir(), Options{Follow: true, Watcher: &w, Done: closed()}) { // and again
+		t.Error(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func closed() <-chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
 }
 
 // TestFollowEndsWithTheFolder: a removed container's logs do not keep a reader for ever.

@@ -23,6 +23,9 @@ type Options struct {
 	// Done, when it closes, ends a Follow after all that is written by then. A caller closes it when it knows that
 	// the process has ended.
 	Done <-chan struct{}
+
+	// Watcher is shared by those who follow; nil takes an inotify instance for this Read alone.
+	Watcher *Watcher
 }
 
 // Read returns the entries of the logs in dir, in the order they were written. Without Follow it ends with what is
@@ -39,13 +42,13 @@ func Read(ctx context.Context, dir string, o Options) iter.Seq2[Entry, error] {
 var errStopped = errors.New("stopped")
 
 func read(ctx context.Context, dir string, o Options, yield func(Entry, error) bool) error {
-	var w *watcher
+	var f *follower
 	if o.Follow {
 		var err error
-		if w, err = watch(ctx, dir, o.Done); err != nil { // before the first look, so that nothing goes unnoticed
+		if f, err = o.follow(dir); err != nil { // before the first look, so that nothing goes unnoticed
 			return err
 		}
-		defer w.close()
+		defer f.close()
 	}
 	r := reader{dir: dir, options: o, yield: yield}
 	defer r.close()
@@ -53,14 +56,27 @@ func read(ctx context.Context, dir string, o Options, yield func(Entry, error) b
 		return err
 	}
 	for {
-		done := w == nil || w.done()
+		done := f == nil || f.done()
 		if err := r.drain(ctx); err != nil || done {
 			return err
 		}
-		if err := w.wait(); err != nil {
+		if err := f.wait(ctx); err != nil {
 			return err
 		}
 	}
+}
+
+func (o Options) follow(dir string) (*follower, error) {
+	if o.Watcher != nil {
+		return o.Watcher.follow(dir, o.Done)
+	}
+	w := &Watcher{}
+	f, err := w.follow(dir, o.Done)
+	if err != nil {
+		return nil, errors.Join(err, w.Close())
+	}
+	f.alone = true
+	return f, nil
 }
 
 // reader goes forward through the segments.
