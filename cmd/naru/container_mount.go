@@ -29,6 +29,7 @@ func parseMount(s string) (api.Mount, error) {
 	}
 	var m api.Mount
 	kind, source := "volume", ""
+	var options []string
 	for _, field := range strings.Split(s, ",") {
 		key, value, _ := strings.Cut(field, "=")
 		switch key {
@@ -42,9 +43,15 @@ func parseMount(s string) (api.Mount, error) {
 			m.ReadOnly = value != "false" && value != "0"
 		case "volume-subpath":
 			m.Subpath = value
+		case "volume-opt":
+			options = append(options, value)
 		default:
-			return m, wrong("the key " + key + " is none of type, source, target, readonly, volume-subpath")
+			return m, wrong("the key " + key + " is none of type, source, target, readonly, volume-subpath, volume-opt")
 		}
+	}
+	var err error
+	if m.Limit, err = parseDiskLimit("--mount: volume-opt", options); err != nil {
+		return m, err
 	}
 	if !filepath.IsAbs(m.Target) {
 		return m, wrong("target must be an absolute path in the container")
@@ -60,8 +67,8 @@ func parseMount(s string) (api.Mount, error) {
 	default:
 		return m, wrong("type must be volume or bind; for memory there is --tmpfs")
 	}
-	if m.Subpath != "" && kind != "volume" {
-		return m, wrong("volume-subpath is for volumes")
+	if (m.Subpath != "" || options != nil) && kind != "volume" {
+		return m, wrong("volume-subpath and volume-opt are for volumes")
 	}
 	return m, nil
 }

@@ -93,7 +93,7 @@ func (f *runFlags) register(cmd *cobra.Command, spec *api.ContainerSpec) {
 	fs.Var(&f.stopTimeout, "stop-timeout", "`time` between the signal and SIGKILL when it is stopped: seconds, or 500ms (default 10s)")
 	fs.StringVar(&spec.StopSignal, "stop-signal", "", "`signal` that asks it to end (default the image's, SIGTERM)")
 	fs.StringArrayVarP(&f.volumes, "volume", "v", nil, "a volume or a folder: `NAME|/FOLDER:/TARGET[:ro]`")
-	fs.StringArrayVar(&f.mounts, "mount", nil, "a mount in words: `type=volume|bind,source=…,target=…[,readonly][,volume-subpath=…]`")
+	fs.StringArrayVar(&f.mounts, "mount", nil, "a mount in words: `type=volume|bind,source=…,target=…[,readonly][,volume-subpath=…][,volume-opt=size=…]`")
 	fs.StringArrayVar(&spec.Tmpfs, "tmpfs", nil, "a file system in memory at this `folder`")
 	fs.BoolVar(&spec.ReadOnly, "read-only", false, "with a root filesystem that cannot be written")
 	f.network.register(fs)

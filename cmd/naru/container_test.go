@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"naru/engine/archive"
+	"naru/naru"
 )
 
 func TestCtrlPCtrlQLeaves(t *testing.T) {
@@ -55,7 +56,10 @@ func TestMountsInWords(t *testing.T) {
 	if m, err := parseMount("type=bind,source=/srv,target=/d,readonly=false"); err != nil || m.HostPath != "/srv" || m.ReadOnly {
 		t.Errorf("%+v %v", m, err)
 	}
-	for _, wrong := range []string{"", "type=volume,src=a", "src=a,dst=relative", "dst=/d", "type=npipe,src=a,dst=/d", "src=a,dst=/d,frob=1", "type=bind,src=/a,dst=/d,volume-subpath=x"} {
+	if m, err := parseMount("src=data,dst=/d,volume-opt=size=1g,volume-opt=inodes=9"); err != nil || m.Limit != (naru.DiskLimit{Bytes: 1 << 30, Inodes: 9}) {
+		t.Errorf("%+v, %v", m, err)
+	}
+	for _, wrong := range []string{"src=a,dst=/d,volume-opt=frob=1", "type=bind,src=/a,dst=/d,volume-opt=size=1g", "", "type=volume,src=a", "src=a,dst=relative", "dst=/d", "type=npipe,src=a,dst=/d", "src=a,dst=/d,frob=1", "type=bind,src=/a,dst=/d,volume-subpath=x"} {
 		if _, err := parseMount(wrong); err == nil || !strings.Contains(err.Error(), "--mount") {
 			t.Errorf("%q: %v", wrong, err)
 		}

@@ -11,10 +11,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"naru/internal/testkit"
+	"naru/naru"
 )
 
-// TestTheClockIsSet sets the machine's clock back and forth by hours, also in the middle of a rollout: what ends is
-// started again, and what is changed is ready, as soon as at any other time.
+// TestTheClockIsSet sets the machine's clock back and forth by hours, each time in the pause of a rollout and with a
+// container killed just then: that goes on, and this is started again, as soon as at any other time.
 func TestTheClockIsSet(t *testing.T) {
 	if os.Getenv("NARU_MAY_SET_CLOCK") == "" {
 		t.Skip("sets the machine's clock: make test-vm has one of its own")
@@ -22,7 +23,8 @@ func TestTheClockIsSet(t *testing.T) {
 	d := start(t)
 	before := d.Kernel()
 	folder := t.TempDir()
-	deploy(t, d, folder, "word-0")
+	writePausing(t, folder, "word-0")
+	d.OK("up", folder)
 	b := &box{name: "riser", port: testkit.FreePort(t), code: stopCode, want: runs, rises: true}
 	c, err := d.API().RunContainer(t.Context(), b.spec())
 	if err != nil {
@@ -30,21 +32,26 @@ func TestTheClockIsSet(t *testing.T) {
 	}
 	for n, by := range []time.Duration{-2 * time.Hour, 26 * time.Hour, -24 * time.Hour} {
 		t.Logf("set the clock by %v", by)
-		deploy(t, d, folder, fmt.Sprint("word-", n+1), "--no-wait")
+		writePausing(t, folder, fmt.Sprint("word-", n+1))
+		d.OK("up", "--no-wait", folder)
+		awaitRollout(t, d, naru.RolloutShifting)
 		setClock(t, by)
 		if err := syscall.Kill(c.PID, syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
 		c = risen(t, d, c)
-		testkit.Eventually(t, time.Minute, "the change serves", func() error { return serves(d, fmt.Sprint("word-", n+1)) })
+		awaitRollout(t, d, naru.RolloutDone)
+		if got, err := d.Get("clocked.localhost", "/"); err != nil || got != fmt.Sprint("word-", n+1) {
+			t.Errorf("it answers %q, %v", got, err)
+		}
 	}
 	d.OK("container", "rm", "-f", b.name)
 	d.OK("down", "-a", "clocked")
 	d.Settles(before)
 }
 
-// deploy brings up an app with a word to answer, and a service that listens nowhere, which is ready by its age.
-func deploy(t *testing.T, d *testkit.Daemon, folder, word string, flags ...string) {
+// writePausing writes an app whose rollouts have a pause that an emulated machine has time to look into.
+func writePausing(t *testing.T, folder, word string) {
 	t.Helper()
 	text := fmt.Sprintf(`name: clocked
 services:
@@ -54,13 +61,22 @@ services:
     stop_grace_period: 2s
     init: true
     command: ["sh", "-c", "mkdir -p /tmp/www && echo %s >/tmp/www/index.html && exec httpd -f -p 8080 -h /tmp/www"]
-    depends_on: [worker]
-  worker: {image: %s, init: true, stop_grace_period: 2s, command: ["sleep", "100000"], environment: {WORD: %s}}
-`, busybox, word, busybox, word)
+    x-naru: {rollout: {strategy: canary, steps: [{weight: 50, pause: 10s}]}}
+`, busybox, word)
 	if err := os.WriteFile(filepath.Join(folder, "compose.yaml"), []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	d.OK(append(append([]string{"up"}, flags...), folder)...)
+}
+
+func awaitRollout(t *testing.T, d *testkit.Daemon, want naru.RolloutState) {
+	t.Helper()
+	testkit.Eventually(t, 2*time.Minute, "the rollout is "+string(want), func() error {
+		var status naru.Rollout
+		if d.JSON(&status, "rollout", "status", "-a", "clocked"); status.State != want {
+			return fmt.Errorf("it is %s: %s", status.State, status.Reason)
+		}
+		return nil
+	})
 }
 
 func risen(t *testing.T, d *testkit.Daemon, before testkit.Container) (c testkit.Container) {
@@ -72,15 +88,6 @@ func risen(t *testing.T, d *testkit.Daemon, before testkit.Container) (c testkit
 		return err
 	})
 	return c
-}
-
-// serves asks the router.
-func serves(d *testkit.Daemon, word string) error {
-	got, err := d.Get("clocked.localhost", "/")
-	if err == nil && got != word {
-		err = fmt.Errorf("it answers %q", got)
-	}
-	return err
 }
 
 // setClock sets the clock, and puts it right at the test's end.
