@@ -156,6 +156,14 @@ func (c Container) endpoints() []Endpoint {
 	return c.Endpoints
 }
 
+// Addr6 is the container's IPv6 address on its first network; zero without.
+func (c Container) Addr6() netip.Addr {
+	if at := c.endpoints(); len(at) > 0 {
+		return at[0].Addr6
+	}
+	return netip.Addr{}
+}
+
 // setEndpoints keeps Addr what it is: the address of the first.
 func (c *Container) setEndpoints(at []Endpoint) {
 	c.Endpoints, c.Addr = at, netip.Addr{}

@@ -21,6 +21,9 @@ func (e *Engine) checkPorts(id string, ports []naru.PublishedPort) error {
 		if holder := e.publisher(id, p); holder != "" {
 			return naru.Errorf(naru.Conflict, "port %d/%s of the host is taken by %s", p.HostPort, p.Protocol, holder)
 		}
+		if err := network.CheckHostAddr(p.HostIP); err != nil {
+			return err
+		}
 		holder, err := network.PortHolder(p.Protocol, p.HostIP, p.HostPort)
 		if err != nil {
 			return fmt.Errorf("look who holds port %d: %w", p.HostPort, err)

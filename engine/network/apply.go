@@ -34,6 +34,7 @@ func (m *Manager) applyAll(ctx context.Context, s State) error {
 		return err
 	}
 	s = m.withShards(s)
+	s.loopback6 = !bridgedPassIPv6Rules()
 	if err := m.enableForwarding(s.Networks); err != nil {
 		return err
 	}
@@ -104,7 +105,8 @@ func (m *Manager) remember(s State, bridges map[string]int) State {
 
 // clone makes what the caller does with its state later no concern.
 func (s State) clone() State {
-	c := State{slices.Clone(s.Networks), slices.Clone(s.Publications)}
+	c := s
+	c.Networks, c.Publications = slices.Clone(s.Networks), slices.Clone(s.Publications)
 	for i := range c.Publications {
 		c.Publications[i].Backends = slices.Clone(c.Publications[i].Backends)
 	}

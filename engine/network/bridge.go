@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 
@@ -100,7 +101,8 @@ func (m *Manager) createBridge(n Network, i int) (netlink.Link, error) {
 
 // ensureBridge makes a network's i-th bridge right. Its sysctls are set once in the life of the bridge or of the daemon.
 func (m *Manager) ensureBridge(n Network, i int, link netlink.Link, addrs []netlink.Addr) error {
-	if index, known := m.bridgeIndex(n.bridge(i)); !known || index != link.Attrs().Index {
+	index, known := m.bridgeIndex(n.bridge(i))
+	if known = known && index == link.Attrs().Index; !known {
 		if err := setBridgeSysctls(n.bridge(i), n.Subnet6.IsValid()); err != nil {
 			return err
 		}
@@ -115,7 +117,30 @@ func (m *Manager) ensureBridge(n Network, i int, link netlink.Link, addrs []netl
 	if err := ensureAddress(link, want, addrs); err != nil {
 		return fmt.Errorf("give bridge %s its address: %w", n.bridge(i), err)
 	}
-	return m.ensureUp(link)
+	wasUp := known && link.Attrs().Flags&net.FlagUp != 0
+	if err := m.ensureUp(link); err != nil || wasUp || i > 0 || !n.Subnet6.IsValid() {
+		return err
+	}
+	return admitLoopback6(link)
+}
+
+// admitLoopback6 lets answers to ::1 in from a bridge: IPv6 has no route_localnet, and the kernel takes what conntrack
+// has translated back to ::1 only where a route says that ::1 is there. What comes from the wire for ::1 it drops before
+// (ip6_rcv_core), and the host's own calls go on to lo, whose route comes first. The route goes when the bridge goes down.
+func admitLoopback6(link netlink.Link) error {
+	route := &netlink.Route{LinkIndex: link.Attrs().Index, Table: unix.RT_TABLE_LOCAL, Type: unix.RTN_LOCAL,
+		Dst: &net.IPNet{IP: net.IPv6loopback, Mask: net.CIDRMask(128, 128)}, Priority: 1024 + link.Attrs().Index}
+	if err := netlink.RouteAdd(route); err != nil && !errors.Is(err, unix.EEXIST) {
+		return fmt.Errorf("let answers to ::1 in from %s: %w", link.Attrs().Name, err)
+	}
+	return nil
+}
+
+// bridgedPassIPv6Rules tells whether packets are translated as early as on a bridge (br_netfilter): answers to ::1 have
+// that address then when they come to IPv6, which drops them.
+func bridgedPassIPv6Rules() bool {
+	text, err := os.ReadFile("/proc/sys/net/bridge/bridge-nf-call-ip6tables")
+	return err == nil && strings.TrimSpace(string(text)) != "0"
 }
 
 // ensureUp sets an interface up, for packets of the size that the uplink takes.

@@ -66,8 +66,6 @@ func (p Publication) check() error {
 		return naru.Errorf(naru.Unimplemented, "published port %d/%s: only tcp and udp can be published", p.HostPort, p.Protocol)
 	case p.HostPort == 0:
 		return naru.Errorf(naru.InvalidArgument, "published port 0/%s: a port from 1 to 65535 is needed", p.Protocol)
-	case p.HostIP == netip.IPv6Loopback():
-		return naru.Errorf(naru.Unimplemented, "published port %s: the kernel leads nothing from ::1 to a container: publish on 127.0.0.1", p.key())
 	case p.HostIP.Is4In6() || p.HostIP.Zone() != "":
 		return naru.Errorf(naru.InvalidArgument, "published port %s: write the address without a zone, and one of IPv4 as such", p.key())
 	}
@@ -75,6 +73,15 @@ func (p Publication) check() error {
 		if !b.Addr().IsValid() || b.Port() == 0 {
 			return fmt.Errorf("published port %s: backend %s is not an address and port", p.key(), b)
 		}
+	}
+	return nil
+}
+
+// CheckHostAddr refuses an address of the host from which the kernel leads nothing to containers as things are.
+func CheckHostAddr(ip netip.Addr) error {
+	if ip == netip.IPv6Loopback() && bridgedPassIPv6Rules() {
+		return naru.Errorf(naru.FailedPrecondition, "no port can be published on ::1 while net.bridge.bridge-nf-call-ip6tables is on "+
+			"(Docker switches it on): the kernel drops the answers: publish on 127.0.0.1, or switch it off")
 	}
 	return nil
 }

@@ -147,9 +147,18 @@ func TestHostFirewallStays(t *testing.T) {
 	a := attach(t, m, n, 2)
 	serve(t, a.ns, "a", 80)
 	expect(t, world, "tcp", at(hostAddr, 8080), "a sees "+outsideAddr.String())
-	nft(t, "add table inet fw; add chain inet fw f { type filter hook forward priority 10; }; add rule inet fw f ip saddr "+outsideAddr.String()+" drop")
-	defer nft(t, "delete table inet fw")
-	expectNone(t, world, "tcp", at(hostAddr, 8080))
+	for _, rule := range []string{
+		"forward priority -10; }; add rule inet fw f ip saddr " + outsideAddr.String() + " drop",
+		"forward priority 10; }; add rule inet fw f ip saddr " + outsideAddr.String() + " drop",
+		"forward priority 10; policy drop; }",
+		"forward priority 10; }; add rule inet fw f meta l4proto tcp ct original proto-dst 8080 drop",
+		"prerouting priority -150; }; add rule inet fw f tcp dport 8080 drop",
+	} {
+		nft(t, "add table inet fw; add chain inet fw f { type filter hook "+rule)
+		expectNone(t, world, "tcp", at(hostAddr, 8080))
+		nft(t, "delete table inet fw")
+	}
+	expect(t, world, "tcp", at(hostAddr, 8080), "a sees "+outsideAddr.String())
 }
 
 func TestDetachAndLeftovers(t *testing.T) {

@@ -53,6 +53,8 @@ type Publication struct {
 type State struct {
 	Networks     []Network
 	Publications []Publication
+
+	loopback6 bool // published ports are led to from ::1, as of an Apply
 }
 
 // Endpoint is one container's place on a network.

@@ -20,17 +20,23 @@ var localhost = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 // onBothBridgeModes runs a test with and without bridged packets passing the IP rules: Docker switches that on, and it
 // changes the way of a packet through the kernel.
 func onBothBridgeModes(t *testing.T, test func(t *testing.T)) {
-	const sysctl = "bridge/bridge-nf-call-iptables"
 	for _, mode := range []string{"0", "1"} {
 		t.Run("bridge-nf-call-iptables="+mode, func(t *testing.T) {
-			if os.Geteuid() != 0 {
-				t.Skip("needs root: makes network namespaces")
-			}
-			if err := writeSysctl(sysctl, mode); err != nil && mode == "1" {
-				t.Skip("this kernel has no br_netfilter:", err)
-			}
+			setBridgeMode(t, mode)
 			test(t)
 		})
+	}
+}
+
+func setBridgeMode(t *testing.T, mode string) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: makes network namespaces")
+	}
+	for _, sysctl := range []string{"bridge-nf-call-iptables", "bridge-nf-call-ip6tables"} {
+		if err := writeSysctl("bridge/"+sysctl, mode); err != nil && mode == "1" {
+			t.Skip("this kernel has no br_netfilter:", err)
+		}
 	}
 }
 

@@ -114,6 +114,7 @@ func (r *ruleset) addPostrouting(networks []Network) {
 	}
 	// The host to a port that it publishes on its loopback: the container could not answer to that address.
 	r.rule(c, saddrIn(loopback), oifIn(r.bridges), masquerade())
+	r.rule(c, saddrIn(loopback6), oifIn(r.bridges), masquerade())
 	// An internal network has no default route, so a published port's client must seem to be the gateway.
 	r.rule(c, oifIn(r.internal), ctDNATed(), masquerade())
 	for _, n := range networks {
@@ -144,8 +145,9 @@ func (r *ruleset) addPublications(s State) {
 	r.rule(in, verdict(expr.VerdictJump, published.Name))
 
 	out := r.base("output", nftables.ChainTypeNAT, nftables.ChainHookOutput, nftables.ChainPriorityNATDest)
-	// IPv6 has no route_localnet: what leaves by ::1 never arrives. Refused at once, clients go on to 127.0.0.1.
-	r.rule(out, daddrIn(loopback6), verdict(expr.VerdictReturn, ""))
+	if !s.loopback6 { // no answer would come; refused at once, clients go on to 127.0.0.1
+		r.rule(out, daddrIn(loopback6), verdict(expr.VerdictReturn, ""))
+	}
 	r.rule(out, verdict(expr.VerdictJump, published.Name))
 }
 

@@ -73,6 +73,7 @@ type set struct {
 type instance struct {
 	id        string
 	addr      netip.Addr
+	addr6     netip.Addr // zero: it has none
 	pid       int
 	startedAt time.Time
 	runsSince time.Time // the same by a clock that nobody sets: from when it was seen on

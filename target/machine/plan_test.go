@@ -2,6 +2,7 @@ package machine
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -137,5 +138,19 @@ func TestAgeDoesNotFollowAClockThatIsSet(t *testing.T) {
 		if age := now.Add(time.Minute).Sub(s.instances["a"].runsSince); !patienceEnded(check, age) {
 			t.Errorf("set back by %v: after a minute it is %v old", setBack, age)
 		}
+	}
+}
+
+func TestAPortIsPublishedForBothFamilies(t *testing.T) {
+	s := &set{instances: map[string]*instance{}}
+	s.Service.Ports = []naru.PublishedPort{{HostPort: 80, Port: 8080, Protocol: "tcp"}}
+	a, six := netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("fd00::2")
+	s.see(time.Now(), engine.Container{ID: "a", State: engine.Running, StartedAt: time.Now(), Addr: a,
+		Endpoints: []engine.Endpoint{{Network: "n", Interface: "eth0", Addr: a, Addr6: six}}})
+	s.instances["a"].state = naru.InstanceReady
+	got := s.publish(nil)
+	want := []netip.AddrPort{netip.AddrPortFrom(a, 8080), netip.AddrPortFrom(six, 8080)}
+	if len(got) != 1 || !slices.Equal(got[0].Backends, want) {
+		t.Errorf("got %v, want the backends %v", got, want)
 	}
 }

@@ -122,8 +122,12 @@ func (s *set) publish(pubs []network.Publication) []network.Publication {
 			break // another release publishes fewer ports; the swap to one of them is not far
 		}
 		for _, i := range s.instances {
-			if i.state == naru.InstanceReady {
-				pubs[n].Backends = append(pubs[n].Backends, netip.AddrPortFrom(i.addr, p.Port))
+			if i.state != naru.InstanceReady {
+				continue
+			}
+			pubs[n].Backends = append(pubs[n].Backends, netip.AddrPortFrom(i.addr, p.Port))
+			if i.addr6.IsValid() {
+				pubs[n].Backends = append(pubs[n].Backends, netip.AddrPortFrom(i.addr6, p.Port))
 			}
 		}
 		slices.SortFunc(pubs[n].Backends, netip.AddrPort.Compare)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -174,10 +175,32 @@ func TestAPublishedPortAnswersUntilDown(t *testing.T) {
 		t.Fatalf("ask the published port: %v", err)
 	}
 	_ = response.Body.Close()
+	if gateway := appGateway6(d); gateway.IsValid() {
+		response, err := http.Get("http://" + netip.AddrPortFrom(gateway, uint16(port)).String() + "/")
+		if err != nil {
+			t.Fatalf("ask the published port by IPv6: %v", err)
+		}
+		_ = response.Body.Close()
+	}
 	d.OK("down", "-a", "hello")
 	if err := testkit.Dials(address); err == nil {
 		t.Error("the published port answers after down")
 	}
+}
+
+// appGateway6 is an IPv6 address that the host has on the network of an app; zero without IPv6.
+func appGateway6(d *testkit.Daemon) netip.Addr {
+	var networks []struct {
+		Name     string
+		Gateway6 netip.Addr
+	}
+	d.JSON(&networks, "network", "ls")
+	for _, n := range networks {
+		if strings.HasPrefix(n.Name, "app-") {
+			return n.Gateway6
+		}
+	}
+	return netip.Addr{}
 }
 
 func TestAfterDownNothingIsLeft(t *testing.T) {

@@ -93,6 +93,54 @@ func TestNetworkPathFollowsARequest(t *testing.T) {
 	d.Settles(before)
 }
 
+// A name leads to what runs at that instant: not to what is stopped, also when that ended while no daemon ran.
+func TestNamesAreOfWhatRuns(t *testing.T) {
+	d := start(t)
+	before := d.Kernel()
+	d.OK("network", "create", "front")
+	web(d, "asker", "--network", "front")
+	web(d, "web", "--network", "front", "--network-alias", "api")
+	known := func() bool {
+		return d.Naru("container", "exec", "asker", "nslookup", "-type=a", "api.").Code == 0
+	}
+	hears(t, d, "asker", "api", "web")
+	d.OK("container", "stop", "-t", "0", "web")
+	if known() {
+		t.Error("the name of a container that is stopped is known")
+	}
+	d.OK("container", "start", "web")
+	hears(t, d, "asker", "api", "web")
+	pid := d.OK("container", "inspect", "web", "--format", "{{.PID}}")
+	d.Kill9()
+	if out, err := exec.Command("kill", "-9", strings.TrimSpace(pid)).CombinedOutput(); err != nil {
+		t.Fatalf("kill the container: %v %s", err, out)
+	}
+	d.Start()
+	if known() {
+		t.Error("the name of a container that ended while no daemon ran is known")
+	}
+	d.OK("container", "rm", "-f", "asker", "web")
+	d.OK("network", "rm", "front")
+	d.Settles(before)
+}
+
+// Rules that somebody throws away are there again within a second, as is a firewall's `nft flush ruleset`.
+func TestRulesThatAreFlushedComeBack(t *testing.T) {
+	d := start(t)
+	before := d.Kernel()
+	port := testkit.FreePort(t)
+	address := fmt.Sprintf("127.0.0.1:%d", port)
+	web(d, "web", "-p", fmt.Sprintf("%s:80", address))
+	says(t, address, "web")
+	table := "naru-" + strings.TrimPrefix(strings.Split(d.Bridge(), "-")[0], "nr")
+	if out, err := exec.Command("nft", "delete", "table", "inet", table).CombinedOutput(); err != nil {
+		t.Fatalf("delete the table: %v %s", err, out)
+	}
+	says(t, address, "web")
+	d.OK("container", "rm", "-f", "web")
+	d.Settles(before)
+}
+
 type hop struct {
 	Kind, Name, Text string
 	Missing          bool
