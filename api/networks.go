@@ -66,6 +66,7 @@ type NetworkCreate struct {
 	Name     string       `json:"name"`
 	Subnet   netip.Prefix `json:"subnet,omitzero"`
 	Gateway  netip.Addr   `json:"gateway,omitzero"`
+	Subnet6  netip.Prefix `json:"subnet6,omitzero"`
 	Internal bool         `json:"internal,omitempty"`
 }
 

@@ -43,6 +43,7 @@ type NetworkRequest struct {
 	Name     string
 	Subnet   netip.Prefix
 	Gateway  netip.Addr
+	Subnet6  netip.Prefix
 	Internal bool
 }
 
@@ -136,11 +137,34 @@ func (e *Engine) newNetwork(ctx context.Context, r NetworkRequest) (Network, err
 	for n.Bridge = network.BridgeName(e.tag, i); bridges[n.Bridge]; n.Bridge = network.BridgeName(e.tag, i) {
 		i++
 	}
-	if hostHasIPv6() {
-		n.Subnet6 = uniqueLocal(e.cfg.DataDir, i)
+	if n.Subnet6, err = e.chooseSubnet6(r, i); err != nil {
+		return Network{}, err
+	}
+	if n.Subnet6.IsValid() {
 		n.Gateway6 = network.Gateway(n.Subnet6)
 	}
 	return n, nil
+}
+
+// chooseSubnet6 takes the one that was asked for, when no other network has it, or the i-th of the engine's own; none on
+// a host without IPv6. The caller holds e.mu.
+func (e *Engine) chooseSubnet6(r NetworkRequest, i int) (netip.Prefix, error) {
+	switch s := r.Subnet6; {
+	case !s.IsValid() && !hostHasIPv6():
+		return netip.Prefix{}, nil
+	case !s.IsValid():
+		return uniqueLocal(e.cfg.DataDir, i), nil
+	case !s.Addr().Is6() || s.Addr().Is4In6() || s != s.Masked() || s.Bits() > 96 || s.Addr().IsLinkLocalUnicast() || s.Addr().IsMulticast():
+		return s, naru.Errorf(naru.InvalidArgument, "subnet %s: write an IPv6 subnet of /96 or wider by its first address, such as 2001:db8:7::/64", s)
+	case !hostHasIPv6():
+		return s, naru.Errorf(naru.FailedPrecondition, "subnet %s: this host has no IPv6", s)
+	}
+	for _, n := range e.networks {
+		if n.Subnet6.IsValid() && n.Subnet6.Overlaps(r.Subnet6) {
+			return r.Subnet6, naru.Errorf(naru.Conflict, "subnet %s overlaps %s of network %s", r.Subnet6, n.Subnet6, n.Name)
+		}
+	}
+	return r.Subnet6, nil
 }
 
 // chooseSubnet takes the one that was asked for, when nobody else has it, or the next free one.

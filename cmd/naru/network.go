@@ -25,14 +25,18 @@ func (c *cli) networkCreateCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "create NAME", Short: "Make a network", Args: between(1, 1),
 		Long: `Make a network. Its containers reach each other by name, and no container of another network reaches them but by
-published ports. An internal one has no way to the world.`,
+published ports. An internal one has no way to the world.
+
+IPv6 addresses are unique local ones, which leave as the host's. Those of a --subnet6 that your router leads to this host
+leave as they are.`,
 		Example: "  naru network create backend\n  naru network create lab --subnet 10.20.0.0/24 --gateway 10.20.0.1 --internal",
 	}
 	var q api.NetworkCreate
-	var subnet, gateway string
+	var subnet, gateway, subnet6 string
 	fs := cmd.Flags()
 	fs.StringVar(&subnet, "subnet", "", "`subnet` of its addresses, such as 10.20.0.0/24 (default the next free one)")
 	fs.StringVar(&gateway, "gateway", "", "`address` of the host on it (default the subnet's first)")
+	fs.StringVar(&subnet6, "subnet6", "", "IPv6 `subnet` of its addresses, such as 2001:db8:7::/64 (default a unique local one)")
 	fs.BoolVar(&q.Internal, "internal", false, "without a way to the world")
 	cmd.RunE = c.run(func(ctx context.Context, args []string) (err error) {
 		q.Name = args[0]
@@ -40,6 +44,9 @@ published ports. An internal one has no way to the world.`,
 			return err
 		}
 		if q.Gateway, err = parseAddr("--gateway", gateway); err != nil {
+			return err
+		}
+		if q.Subnet6, err = parsePrefix("--subnet6", subnet6); err != nil {
 			return err
 		}
 		cl, err := c.client()

@@ -99,6 +99,32 @@ func TestIPv6(t *testing.T) {
 	})
 }
 
+// A prefix that is routed to the host needs no translation, and is no way in but for published ports.
+func TestRoutedPrefix(t *testing.T) {
+	if _, err := os.Stat("/proc/sys/net/ipv6"); err != nil {
+		t.Skip("this kernel has no IPv6")
+	}
+	m := newHost(t)
+	world := outside6(t)
+	serveFamily(t, world, "world", 80, "6")
+	n := testNetwork(1)
+	n.Subnet6 = netip.MustParsePrefix("2001:db8:7::/64")
+	n.Gateway6 = Gateway(n.Subnet6)
+	six := n.Addr6(netip.MustParseAddr("10.199.1.2"))
+	must(t, m.Apply(t.Context(), State{Networks: []Network{n}, Publications: []Publication{
+		{HostPort: 8080, Protocol: "tcp", Backends: []netip.AddrPort{at(six, 80)}}}}))
+	self, _ := attach6(t, m, n, 2)
+	neighbour, _ := attach6(t, m, n, 3)
+	serveFamily(t, self.ns, "self", 80, "6")
+	must(t, inNetNS(world, func() error { return run("ip -6 route add 2001:db8:7::/64 via " + hostAddr6.String()) }))
+	for _, proto := range []string{"tcp", "udp"} {
+		expect6(t, self.ns, proto, at(outsideAddr6, 80), "world sees "+six.String())
+	}
+	expect6(t, world, "tcp", at(hostAddr6, 8080), "self sees "+outsideAddr6.String())
+	expect6(t, neighbour.ns, "tcp", at(hostAddr6, 8080), "self sees "+n.Gateway6.String())
+	expectNone(t, world, "tcp", at(six, 80))
+}
+
 // expectLoopback6 asks for published ports on ::1, also after a bridge was down, and for the host's own.
 func expectLoopback6(t *testing.T, m *Manager, s State, bridge string, client netip.Addr) {
 	t.Helper()

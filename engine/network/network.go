@@ -7,7 +7,8 @@
 // accepts nothing on behalf of others: what the host's firewall drops stays dropped.
 //
 // A network has IPv4 always, and IPv6 when it has a subnet for it: the table's family is inet, and every rule holds for
-// both. Packets of unique local addresses leave the host under the host's own, as those of private IPv4 ones do.
+// both. Packets of unique local addresses leave the host under the host's own, as all of IPv4 do; those of another IPv6
+// subnet, which somebody must route to the host, leave as they are. New connections come in by published ports only.
 package network
 
 import (

@@ -119,7 +119,9 @@ func (r *ruleset) addPostrouting(networks []Network) {
 	r.rule(c, oifIn(r.internal), ctDNATed(), masquerade())
 	for _, n := range networks {
 		for _, subnet := range n.subnets() {
-			r.rule(c, saddrIn(subnet), oifIsNot(n.Bridge), masquerade())
+			if subnet.Addr().Is4() || subnet.Addr().IsPrivate() { // else somebody routes the subnet to this host
+				r.rule(c, saddrIn(subnet), oifIsNot(n.Bridge), masquerade())
+			}
 			// Hairpin: a container to a published port whose backend is its neighbour. The answer must come back by here.
 			r.rule(c, saddrIn(subnet), oifIs(n.Bridge), ctDNATed(), masquerade())
 		}

@@ -171,6 +171,7 @@ func TestNetworksAreMadeAndJoined(t *testing.T) {
 	d.OK("network", "create", "front")
 	d.OK("network", "create", "back", "--subnet", "10.251.7.0/24", "--gateway", "10.251.7.9", "--internal")
 	refuses(t, d.Naru("network", "create", "back"), "back")
+	refuses(t, d.Naru("network", "create", "six", "--subnet6", "10.1.0.0/24"), "IPv6 subnet")
 	refuses(t, d.Naru("network", "create", "more", "--subnet", "10.251.7.128/25"), "10.251.7.0/24")
 	refuses(t, d.Naru("container", "run", "--rm", "--network", "nowhere", busybox, "true"), "nowhere", "network create")
 
