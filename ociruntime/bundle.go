@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -39,13 +41,16 @@ func readBundle(bundle string) (dir string, s *specs.Spec, err error) {
 	return dir, s, absolute(dir, s)
 }
 
+// versionPattern is semantic versioning's, of the specification's first major version.
+var versionPattern = regexp.MustCompile(`^1\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$`)
+
 func parseSpec(b []byte) (*specs.Spec, error) {
 	s := &specs.Spec{}
 	if err := json.Unmarshal(b, s); err != nil {
 		return nil, naru.Errorf(naru.InvalidArgument, "not a configuration: %w", err)
 	}
 	switch {
-	case !strings.HasPrefix(s.Version, "1."):
+	case !versionPattern.MatchString(s.Version):
 		return nil, naru.Errorf(naru.InvalidArgument, "spec field ociVersion %q is not supported, 1.x is", s.Version)
 	case s.Root == nil || s.Root.Path == "":
 		return nil, naru.Errorf(naru.InvalidArgument, "spec field root is missing")
@@ -54,7 +59,24 @@ func parseSpec(b []byte) (*specs.Spec, error) {
 	case s.Process == nil:
 		return nil, naru.Errorf(naru.InvalidArgument, "spec field process is missing")
 	}
-	return s, nil
+	if _, nameless := s.Annotations[""]; nameless {
+		return nil, naru.Errorf(naru.InvalidArgument, "spec field annotations has a key without a name")
+	}
+	return s, validateIDMaps(s)
+}
+
+// validateIDMaps wants ids for mounts that are to be mapped: the mount's own, or those of the container's user namespace.
+func validateIDMaps(s *specs.Spec) error {
+	if slices.ContainsFunc(s.Linux.Namespaces, func(ns specs.LinuxNamespace) bool { return ns.Type == specs.UserNamespace }) {
+		return nil
+	}
+	for _, m := range s.Mounts {
+		asked := slices.Contains(m.Options, "idmap") || slices.Contains(m.Options, "ridmap")
+		if asked && len(m.UIDMappings) == 0 && len(m.GIDMappings) == 0 {
+			return naru.Errorf(naru.InvalidArgument, "mount %s: idmap needs uidMappings and gidMappings, or a user namespace", m.Destination)
+		}
+	}
+	return nil
 }
 
 // absolute resolves the paths that are relative to the bundle.

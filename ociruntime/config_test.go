@@ -46,10 +46,17 @@ func TestTheProcess(t *testing.T) {
 			s.Process.User = specs.User{UID: 5, GID: 5}
 		}, "grep -E 'CapInh|CapPrm|CapEff|CapBnd|CapAmb' /proc/self/status | cut -c14-", "00000000020\n00000000020\n00000000020\n000000000a1\n00000000020"}, // exec made the ambient ones permitted and effective
 		{"hostname and domainname", func(s *specs.Spec) { s.Hostname, s.Domainname = "boat", "river" }, "cat /proc/sys/kernel/hostname /proc/sys/kernel/domainname", "boat\nriver"},
+		{"oomScoreAdj that is not set MUST NOT change", func(*specs.Spec) {}, "cat /proc/self/oom_score_adj", ownOOMScore()},
+		{"consoleSize MUST be ignored without a terminal", func(s *specs.Spec) { s.Process.ConsoleSize = &specs.Box{Height: 3, Width: 4} }, "tty || true", "not a tty"},
 		{"no capabilities is none", func(s *specs.Spec) { s.Process.Capabilities = nil }, "grep CapEff /proc/self/status | cut -f2", "0000000000000000"},
 	} {
 		t.Run(c.must, func(t *testing.T) { c.run(t) })
 	}
+}
+
+func ownOOMScore() string {
+	b, _ := os.ReadFile("/proc/self/oom_score_adj") // the test says so when there is none
+	return strings.TrimSpace(string(b))
 }
 
 func (c check) run(t *testing.T) {
@@ -68,6 +75,9 @@ func TestTheFilesystem(t *testing.T) {
 		{"mounts MUST be mounted in the listed order", func(s *specs.Spec) {
 			s.Mounts = append(s.Mounts, specs.Mount{Destination: "/tmp", Type: "tmpfs", Source: "first"}, specs.Mount{Destination: "/tmp/a/b", Type: "tmpfs", Source: "second"})
 		}, "grep -E ' /tmp' /proc/self/mounts | cut -d' ' -f1,2", "first /tmp\nsecond /tmp/a/b"},
+		{"a relative destination MUST be interpreted as relative to /", func(s *specs.Spec) {
+			s.Mounts = append(s.Mounts, specs.Mount{Destination: "tmp/here", Type: "tmpfs", Source: "here"})
+		}, "grep -E '^here' /proc/self/mounts | cut -d' ' -f2", "/tmp/here"},
 		{"options of binds", func(s *specs.Spec) {
 			s.Mounts = append(s.Mounts, specs.Mount{Destination: "/tmp", Type: "bind", Source: "/etc", Options: []string{"rbind", "ro", "nosuid", "nodev", "noexec"}})
 		}, "grep ' /tmp ' /proc/self/mounts | cut -d' ' -f4 | cut -d, -f1-4", "ro,nosuid,nodev,noexec"},
@@ -166,8 +176,8 @@ func TestHooks(t *testing.T) {
 }
 
 // runtime.md, Lifecycle: "If any createRuntime hook fails, the runtime MUST generate an error, stop the container, and
-// continue the lifecycle at step 12" (poststop), and so for createContainer and startContainer; "If any poststart hook
-// fails, the runtime MUST log a warning" and go on, and so for poststop. A hook's timeout ends it.
+// continue the lifecycle at step 12" (poststop), and so for createContainer, startContainer and poststart; "If any
+// poststop hook fails, the runtime MUST log a warning" and go on. A hook's timeout ends it.
 func TestHooksThatFail(t *testing.T) {
 	seconds := 1
 	bad := []specs.Hook{{Path: "/bin/sh", Args: []string{"sh", "-c", "exit 3"}}}
@@ -186,15 +196,19 @@ func TestHooksThatFail(t *testing.T) {
 			t.Errorf("%s: the poststop hook did not run: %v", words, err)
 		}
 	}
-	l := newLab(t)
-	l.spec.Hooks = &specs.Hooks{Poststart: bad, Poststop: bad}
-	l.sh("exec sleep 1000")
-	l.create("warn")
-	l.must(l.runtime.Start(l.ctx, id("warn")))
-	l.stop("warn")
-	l.must(l.runtime.Delete(l.ctx, id("warn"), false))
-	if got := strings.Join(l.warned, "\n"); strings.Count(got, "exit status 3") != 2 {
-		t.Errorf("warned %q", got)
+	for stage, hooks := range map[string]*specs.Hooks{"poststart": {Poststart: bad}, "startContainer": {StartContainer: []specs.Hook{{Path: "/bin/sh", Args: bad[0].Args}}}} {
+		l := newLab(t)
+		hooks.Poststop = bad
+		l.spec.Hooks = hooks
+		l.sh("exec sleep 1000")
+		l.create(stage)
+		l.wantError(l.runtime.Start(l.ctx, id(stage)), "exit status 3")
+		reap()
+		_, err := l.runtime.State(id(stage))
+		l.wantError(err, "does not exist")
+		if got := strings.Join(l.warned, "\n"); strings.Count(got, "exit status 3") != 1 {
+			t.Errorf("warned %q", got)
+		}
 	}
 }
 

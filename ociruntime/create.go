@@ -40,6 +40,7 @@ func (r *Runtime) create(ctx context.Context, o CreateOptions) (_ *record, _ *sa
 	if err != nil {
 		return nil, nil, err
 	}
+	r.passOver(spec)
 	if err := r.grant(spec.Process, spec.Linux); err != nil {
 		return nil, nil, err
 	}
@@ -63,6 +64,7 @@ func (r *Runtime) create(ctx context.Context, o CreateOptions) (_ *record, _ *sa
 	}
 	defer gate.Close()
 	undo.Add(func() { r.poststop(ctx, c) })
+	undo.Add(func() { r.warn(c.unmount()) })
 	box, err := r.startInit(ctx, c, inner, o, gate)
 	if err != nil {
 		return nil, nil, explain(err)
@@ -138,15 +140,27 @@ func (r *Runtime) Start(ctx context.Context, id string) error {
 	return r.start(ctx, c)
 }
 
+// start lets a container go on. When a hook fails the container is ended and undone, as the specification has it.
 func (r *Runtime) start(ctx context.Context, c *record) error {
-	if err := c.passGate(ctx); err != nil {
+	conn, err := c.passGate()
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	hooks := c.Spec.Hooks
+	err = sandbox.Release(ctx, conn)
+	switch {
+	case hooks == nil:
+		return explain(err)
+	case err == nil:
+		err = c.run(ctx, specs.StateRunning, hooks.Poststart)
+	case len(hooks.StartContainer) == 0:
 		return explain(err)
 	}
-	if c.Spec.Hooks != nil {
-		// The spec: log what fails here, and go on as if it had succeeded.
-		r.warn(c.run(ctx, specs.StateRunning, c.Spec.Hooks.Poststart))
+	if err == nil {
+		return nil
 	}
-	return nil
+	return errors.Join(explain(err), r.Delete(context.WithoutCancel(ctx), c.ID, true))
 }
 
 // explain says what people know from runc, and programs look for in its words, when a program cannot be executed.

@@ -1,7 +1,6 @@
 package ociruntime
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,7 +10,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"naru/engine/sandbox"
 	"naru/naru"
 )
 
@@ -39,21 +37,21 @@ func (c *record) listen() (*os.File, error) {
 	return gate, nil
 }
 
-// passGate tells the waiting container to run its program. The one who removes the socket is the one who starts it.
-func (c *record) passGate(ctx context.Context) error {
+// passGate connects to the waiting container. The one who removes the socket is the one who starts it.
+func (c *record) passGate() (*net.UnixConn, error) {
 	conn, err := c.dialGate()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer conn.Close()
 	err = os.Remove(filepath.Join(c.dir, gateName))
+	if err == nil {
+		return conn, nil
+	}
+	conn.Close()
 	if errors.Is(err, fs.ErrNotExist) {
-		return naru.Errorf(naru.FailedPrecondition, "cannot start a container in the running state")
+		return nil, naru.Errorf(naru.FailedPrecondition, "cannot start a container in the running state")
 	}
-	if err != nil {
-		return fmt.Errorf("remove the start socket: %w", err)
-	}
-	return sandbox.Release(ctx, conn)
+	return nil, fmt.Errorf("remove the start socket: %w", err)
 }
 
 func (c *record) dialGate() (*net.UnixConn, error) {

@@ -152,6 +152,9 @@ func (r *Runtime) Delete(ctx context.Context, id string, force bool) error {
 	if err := sandbox.RemoveCgroup(ctx, c.CgroupPath); err != nil {
 		return err
 	}
+	if err := c.unmount(); err != nil {
+		return err
+	}
 	r.poststop(ctx, c)
 	return os.RemoveAll(c.dir)
 }

@@ -85,6 +85,7 @@ func TestWhatAStateForbids(t *testing.T) {
 }
 
 // runtime.md, Delete: "Deleting a container MUST delete the resources that were created during the create step".
+// "resources associated with the container, but not created by this container, MUST NOT be deleted".
 // newLab's check of cgroups and processes ends this test; the folder is this one's.
 func TestDeleteLeavesNothing(t *testing.T) {
 	l := newLab(t)
@@ -97,6 +98,9 @@ func TestDeleteLeavesNothing(t *testing.T) {
 		t.Errorf("left %v, %v", entries, err)
 	}
 	l.must(l.runtime.Delete(l.ctx, id("gone"), true)) // with force, one that is gone is no error
+	if _, err := os.Stat(filepath.Join(l.bundle, "rootfs/bin/busybox")); err != nil {
+		t.Errorf("it took what it had not made: %v", err)
+	}
 }
 
 // runtime.md, Create: "Any changes made to the config.json file after this operation will not have an effect on the
@@ -123,7 +127,14 @@ func TestConfigIsReadOnceAndLeniently(t *testing.T) {
 func TestACreateThatFailsLeavesNothing(t *testing.T) {
 	l := newLab(t)
 	for words, change := range map[string]func(*specs.Spec){
-		"spec field ociVersion":                  func(s *specs.Spec) { s.Version = "2.0.0" },
+		"spec field ociVersion":         func(s *specs.Spec) { s.Version = "2.0.0" },
+		"spec field ociVersion \"1.x\"": func(s *specs.Spec) { s.Version = "1.x" },
+		"spec field annotations":        func(s *specs.Spec) { s.Annotations = map[string]string{"": "x"} },
+		"spec field linux.netDevices":   func(s *specs.Spec) { s.Linux.NetDevices = map[string]specs.LinuxNetDevice{"eth9": {}} },
+		"spec field hooks.createContainer: time": func(s *specs.Spec) {
+			zero := 0
+			s.Hooks = &specs.Hooks{CreateContainer: []specs.Hook{{Path: "/x", Timeout: &zero}}}
+		},
 		"spec field root is missing":             func(s *specs.Spec) { s.Root = nil },
 		"spec field root.path":                   func(s *specs.Spec) { s.Root.Path = "nowhere" },
 		"spec field process is missing":          func(s *specs.Spec) { s.Process = nil },

@@ -49,6 +49,31 @@ func readIDMap(path string) ([]specs.LinuxIDMapping, error) {
 	return maps, nil
 }
 
+// maxMaps is the kernel's UID_GID_MAP_MAX_EXTENTS.
+const maxMaps = 340
+
+// checkMaps refuses maps that the kernel would: empty ones, too many, and those that give an id two meanings.
+func checkMaps(field string, maps []specs.LinuxIDMapping) error {
+	if len(maps) > maxMaps {
+		return invalid(field, fmt.Sprintf("has %d entries, the kernel takes %d", len(maps), maxMaps))
+	}
+	apart := func(a, b, sizeA, sizeB uint32) bool {
+		return uint64(a)+uint64(sizeA) <= uint64(b) || uint64(b)+uint64(sizeB) <= uint64(a)
+	}
+	for i, m := range maps {
+		const last = 1<<32 - 1 // is no id
+		if m.Size == 0 || uint64(m.ContainerID)+uint64(m.Size) > last || uint64(m.HostID)+uint64(m.Size) > last {
+			return invalid(field, fmt.Sprintf("maps %d ids from %d to %d", m.Size, m.ContainerID, m.HostID))
+		}
+		for _, o := range maps[:i] {
+			if !apart(m.ContainerID, o.ContainerID, m.Size, o.Size) || !apart(m.HostID, o.HostID, m.Size, o.Size) {
+				return invalid(field, fmt.Sprintf("maps an id twice: %d from %d to %d", m.Size, m.ContainerID, m.HostID))
+			}
+		}
+	}
+	return nil
+}
+
 func (m idmaps) any() bool             { return m.userns }
 func (m idmaps) hostUID(id uint32) int { return mapID(m.uids, id) }
 func (m idmaps) hostGID(id uint32) int { return mapID(m.gids, id) }

@@ -37,11 +37,14 @@ func optionTable() map[string]option {
 		"nosuid": {false, unix.MS_NOSUID, unix.MOUNT_ATTR_NOSUID}, "suid": {true, unix.MS_NOSUID, unix.MOUNT_ATTR_NOSUID},
 		"nodev": {false, unix.MS_NODEV, unix.MOUNT_ATTR_NODEV}, "dev": {true, unix.MS_NODEV, unix.MOUNT_ATTR_NODEV},
 		"noexec": {false, unix.MS_NOEXEC, unix.MOUNT_ATTR_NOEXEC}, "exec": {true, unix.MS_NOEXEC, unix.MOUNT_ATTR_NOEXEC},
-		"nodiratime":    {false, unix.MS_NODIRATIME, unix.MOUNT_ATTR_NODIRATIME},
-		"diratime":      {true, unix.MS_NODIRATIME, unix.MOUNT_ATTR_NODIRATIME},
-		"nosymfollow":   {false, unix.MS_NOSYMFOLLOW, unix.MOUNT_ATTR_NOSYMFOLLOW},
-		"symfollow":     {true, unix.MS_NOSYMFOLLOW, unix.MOUNT_ATTR_NOSYMFOLLOW},
-		"noatime":       {false, unix.MS_NOATIME, unix.MOUNT_ATTR_NOATIME},
+		"nodiratime":  {false, unix.MS_NODIRATIME, unix.MOUNT_ATTR_NODIRATIME},
+		"diratime":    {true, unix.MS_NODIRATIME, unix.MOUNT_ATTR_NODIRATIME},
+		"nosymfollow": {false, unix.MS_NOSYMFOLLOW, unix.MOUNT_ATTR_NOSYMFOLLOW},
+		"symfollow":   {true, unix.MS_NOSYMFOLLOW, unix.MOUNT_ATTR_NOSYMFOLLOW},
+		"noatime":     {false, unix.MS_NOATIME, unix.MOUNT_ATTR_NOATIME}, "atime": {true, unix.MS_NOATIME, unix.MOUNT_ATTR_NOATIME},
+		"iversion": {false, unix.MS_I_VERSION, 0}, "noiversion": {true, unix.MS_I_VERSION, 0},
+		"lazytime": {false, unix.MS_LAZYTIME, 0}, "nolazytime": {true, unix.MS_LAZYTIME, 0},
+		"remount":       {false, unix.MS_REMOUNT, 0},
 		"strictatime":   {false, unix.MS_STRICTATIME, unix.MOUNT_ATTR_STRICTATIME},
 		"relatime":      {false, unix.MS_RELATIME, unix.MOUNT_ATTR_RELATIME},
 		"sync":          {false, unix.MS_SYNCHRONOUS, 0},
@@ -70,7 +73,7 @@ func parseOptions(dest string, words []string) (mountOptions, error) {
 			o.spread = propagation(w)
 		case "tmpcopyup":
 			o.copyUp = true
-		case "remount", "mand", "iversion", "lazytime":
+		case "mand":
 			return o, naru.Errorf(naru.Unimplemented, "mount %s: option %q is not supported", dest, w)
 		default:
 			if !o.apply(table, w) {

@@ -97,11 +97,11 @@ const rootDir = "r"
 // ids.
 func (p *plan) planRoot(cfg *Config) error {
 	r := cfg.Rootfs
-	if joinsMounts(cfg.Spec.Linux) {
+	if sharesMounts(cfg.Spec.Linux) {
 		if r.Path == "" || !r.Owned {
-			return naru.Errorf(naru.Unimplemented, "spec field linux.namespaces: a mount namespace by path takes a root folder of its own, no layers")
+			return naru.Errorf(naru.Unimplemented, "spec field linux.namespaces: without a new mount namespace the root is a folder of its own, no layers")
 		}
-		p.add(program.Op{Kind: program.Layers, Flags: program.InPlace}, program.Op{Kind: program.Root, Path: r.Path})
+		p.add(program.Op{Kind: program.Layers, Flags: program.InPlace}, program.Op{Kind: program.Root, Path: r.Path, Flags: program.InPlace})
 		return nil
 	}
 	p.add(program.Op{Kind: program.Layers})
@@ -157,6 +157,9 @@ func (p *plan) planMount(s *specs.Spec, m *specs.Mount, host facts) error {
 		return naru.Errorf(naru.InvalidArgument, "mount %q: the destination is not absolute", m.Destination)
 	case (len(m.UIDMappings) > 0 || len(m.GIDMappings) > 0) && !o.bind && m.Type != "bind":
 		return naru.Errorf(naru.Unimplemented, "mount %s: id mappings are only supported on binds", m.Destination)
+	case o.flags&unix.MS_REMOUNT != 0:
+		p.planRemount(m, o)
+		return nil
 	case o.bind || m.Type == "bind":
 		return p.planBind(m, o)
 	case m.Type == "cgroup" || m.Type == "cgroup2":
@@ -182,6 +185,14 @@ func (p *plan) planMount(s *specs.Spec, m *specs.Mount, host facts) error {
 // mounted in it: there it comes along.
 func hostSysfs(o mountOptions, host facts) mountOptions {
 	return mountOptions{bind: true, set: o.set | unix.MOUNT_ATTR_RDONLY, recursive: host.UserNS, deep: host.UserNS}
+}
+
+// planRemount changes a mount that is there: a bind's own flags, or what its filesystem does everywhere.
+func (p *plan) planRemount(m *specs.Mount, o mountOptions) {
+	if o.bind || m.Type == "bind" {
+		o.flags |= unix.MS_BIND
+	}
+	p.add(program.Op{Kind: program.Mount, Path: m.Destination, Type: m.Type, Source: m.Source, Flags: o.flags, Data: o.data})
 }
 
 // ownMaps are the id maps that a mount brings along, nil when it has none or the container's.

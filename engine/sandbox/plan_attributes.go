@@ -172,7 +172,7 @@ func validateClocks(s *specs.Spec) error {
 	return nil
 }
 
-// checkClocks wants a kernel that moves a process into its time namespace as it executes a program, since Linux 6.1.
+// checkClocks wants a kernel that moves a process into its time namespace as it executes a program, since Linux 6.2.
 func checkClocks(s *specs.Spec) error {
 	if !newNamespace(s, specs.TimeNamespace) {
 		return nil
@@ -182,8 +182,8 @@ func checkClocks(s *specs.Spec) error {
 	if err == nil {
 		_, err = fmt.Sscanf(string(release), "%d.%d", &major, &minor)
 	}
-	if err != nil || major < 6 || major == 6 && minor < 1 {
-		return naru.Errorf(naru.FailedPrecondition, "spec field linux.namespaces: a time namespace needs Linux 6.1, this is %s", bytes.TrimSpace(release))
+	if err != nil || major < 6 || major == 6 && minor < 2 {
+		return naru.Errorf(naru.FailedPrecondition, "spec field linux.namespaces: a time namespace needs Linux 6.2, this is %s", bytes.TrimSpace(release))
 	}
 	return nil
 }

@@ -53,9 +53,9 @@ func openNamespace(ns specs.LinuxNamespace) (*os.File, error) {
 	return f, nil
 }
 
-// joinsMounts says whether the container shares a mount namespace that others have made.
-func joinsMounts(l *specs.Linux) bool {
-	return hasNamespace(l, specs.MountNamespace) && !slices.Contains(l.Namespaces, specs.LinuxNamespace{Type: specs.MountNamespace})
+// sharesMounts says whether the container's mount namespace is one that others have made, be it the runtime's own.
+func sharesMounts(l *specs.Linux) bool {
+	return !slices.Contains(l.Namespaces, specs.LinuxNamespace{Type: specs.MountNamespace})
 }
 
 // planPivot changes the root, with the stages of the OCI command around it.
@@ -70,7 +70,7 @@ func (p *plan) planPivot(cfg *Config) {
 	p.planHooks(cfg, hooks.CreateContainer, specs.StateCreating)
 	p.add(planLabels(cfg.Spec.Process)...)
 	pivot := program.Op{Kind: program.Pivot}
-	if joinsMounts(cfg.Spec.Linux) {
+	if sharesMounts(cfg.Spec.Linux) {
 		pivot.Flags = program.InPlace
 	}
 	p.add(pivot)

@@ -128,13 +128,30 @@ func TestWhatIsNotSupportedIsNamed(t *testing.T) {
 		"unknown type \"soul\"": func(s *specs.Spec) {
 			s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: "soul"})
 		},
-		"spec field process.cwd is not absolute":                  func(s *specs.Spec) { s.Process.Cwd = "x" },
-		"spec field process.args names no program":                func(s *specs.Spec) { s.Process.Args = nil },
+		"spec field process.cwd is not absolute":   func(s *specs.Spec) { s.Process.Cwd = "x" },
+		"spec field process.args names no program": func(s *specs.Spec) { s.Process.Args = nil },
+		"spec field linux.uidMappings maps 0 ids":  func(s *specs.Spec) { mapped(s, specs.LinuxIDMapping{HostID: 1}) },
+		"spec field linux.uidMappings maps 2 ids":  func(s *specs.Spec) { mapped(s, specs.LinuxIDMapping{HostID: 1<<32 - 2, Size: 2}) },
+		"spec field linux.uidMappings maps an id twice": func(s *specs.Spec) {
+			mapped(s, specs.LinuxIDMapping{HostID: 1000, Size: 10}, specs.LinuxIDMapping{ContainerID: 9, HostID: 2000, Size: 1})
+		},
+		"spec field linux.uidMappings has 341": func(s *specs.Spec) { mapped(s, make([]specs.LinuxIDMapping, 341)...) },
+		"names RLIMIT_CPU twice": func(s *specs.Spec) {
+			s.Process.Rlimits = []specs.POSIXRlimit{{Type: "RLIMIT_CPU"}, {Type: "RLIMIT_CPU"}}
+		},
+		"spec field linux.maskedPaths":   func(s *specs.Spec) { s.Linux.MaskedPaths = []string{"x"} },
+		"spec field linux.readonlyPaths": func(s *specs.Spec) { s.Linux.ReadonlyPaths = []string{"x"} },
+		"spec field linux.resources.rdma": func(s *specs.Spec) {
+			s.Linux.Resources.Rdma = map[string]specs.LinuxRdma{"mlx5_1": {}}
+		},
+		"spec field linux.resources.blockIO.weightDevice": func(s *specs.Spec) {
+			s.Linux.Resources.BlockIO = &specs.LinuxBlockIO{WeightDevice: []specs.LinuxWeightDevice{{}}}
+		},
 		"unknown limit RLIMIT_X":                                  func(s *specs.Spec) { s.Process.Rlimits = []specs.POSIXRlimit{{Type: "RLIMIT_X"}} },
 		"unknown capability \"CAP_FLY\"":                          func(s *specs.Spec) { s.Process.Capabilities.Bounding = []string{"CAP_FLY"} },
 		"linux.gidMappings belong together with a user namespace": func(s *specs.Spec) { s.Linux.UIDMappings = someIDs() },
-		"mount /x: option \"remount\" is not supported": func(s *specs.Spec) {
-			s.Mounts = []specs.Mount{{Destination: "/x", Source: "/y", Options: []string{"bind", "remount"}}}
+		"mount /x: option \"mand\" is not supported": func(s *specs.Spec) {
+			s.Mounts = []specs.Mount{{Destination: "/x", Source: "/y", Options: []string{"bind", "mand"}}}
 		},
 		"mount /x: a bind has no option \"size=1\"": func(s *specs.Spec) {
 			s.Mounts = []specs.Mount{{Destination: "/x", Source: "/y", Options: []string{"bind", "size=1"}}}
@@ -146,7 +163,7 @@ func TestWhatIsNotSupportedIsNamed(t *testing.T) {
 		"mount /x: uidMappings and gidMappings belong together": func(s *specs.Spec) {
 			s.Mounts = []specs.Mount{{Destination: "/x", Source: "/y", Type: "bind", UIDMappings: someIDs()}}
 		},
-		"a mount namespace by path takes a root folder": func(s *specs.Spec) {
+		"without a new mount namespace the root is a folder": func(s *specs.Spec) {
 			s.Linux.Namespaces[0] = specs.LinuxNamespace{Type: specs.MountNamespace, Path: "/x"}
 		},
 		"compile the seccomp policy: default action: action \"X\" ": func(s *specs.Spec) { s.Linux.Seccomp = &specs.LinuxSeccomp{DefaultAction: "X"} },
@@ -164,6 +181,11 @@ func TestWhatIsNotSupportedIsNamed(t *testing.T) {
 			t.Errorf("%q has no code", want)
 		}
 	}
+}
+
+func mapped(s *specs.Spec, maps ...specs.LinuxIDMapping) {
+	s.Linux.UIDMappings, s.Linux.GIDMappings = maps, maps
+	s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.UserNamespace})
 }
 
 func TestIDsMapToTheHosts(t *testing.T) {

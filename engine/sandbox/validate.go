@@ -62,7 +62,12 @@ func validateProcess(p *specs.Process) error {
 	case !path.IsAbs(p.Cwd):
 		return invalid("process.cwd", "is not absolute: "+p.Cwd)
 	}
+	seen := map[string]bool{}
 	for _, l := range p.Rlimits {
+		if seen[l.Type] {
+			return invalid("process.rlimits", "names "+l.Type+" twice")
+		}
+		seen[l.Type] = true
 		if _, known := rlimits()[l.Type]; !known {
 			return invalid("process.rlimits", "has an unknown limit "+l.Type)
 		}
@@ -90,18 +95,38 @@ func validateLinux(l *specs.Linux) error {
 			return invalid("linux.personality", fmt.Sprintf("%s %v: want LINUX or LINUX32, and no flags", p.Domain, p.Flags))
 		}
 	}
-	if r := l.Resources; r != nil {
-		if r.Memory != nil {
-			if err := refuse("linux.resources.memory.", r.Memory, "Kernel", "KernelTCP"); err != nil {
-				return err
+	for field, paths := range map[string][]string{"linux.maskedPaths": l.MaskedPaths, "linux.readonlyPaths": l.ReadonlyPaths} {
+		if i := slices.IndexFunc(paths, func(p string) bool { return !path.IsAbs(p) }); i >= 0 {
+			return invalid(field, fmt.Sprintf("has %q, which is not absolute", paths[i]))
+		}
+	}
+	return validateResources(l.Resources)
+}
+
+func validateResources(r *specs.LinuxResources) error {
+	if r == nil {
+		return nil
+	}
+	for device, most := range r.Rdma {
+		if most == (specs.LinuxRdma{}) {
+			return invalid("linux.resources.rdma", "limits nothing of "+device)
+		}
+	}
+	if b := r.BlockIO; b != nil {
+		for _, w := range b.WeightDevice {
+			if w.Weight == nil && w.LeafWeight == nil {
+				return invalid("linux.resources.blockIO.weightDevice", fmt.Sprintf("has no weight for %d:%d", w.Major, w.Minor))
 			}
 		}
 	}
-	return nil
+	if r.Memory == nil {
+		return nil
+	}
+	return refuse("linux.resources.memory.", r.Memory, "Kernel", "KernelTCP")
 }
 
-// validateNamespaces wants a mount namespace, and id maps where a user namespace is to be made. One that is joined has
-// its own: what a spec says beside it does not count.
+// validateNamespaces wants each once, and id maps where a user namespace is to be made. One that is joined has its own:
+// what a spec says beside it does not count.
 func validateNamespaces(s *specs.Spec) error {
 	seen := map[specs.LinuxNamespaceType]bool{}
 	for _, ns := range s.Linux.Namespaces {
@@ -115,10 +140,7 @@ func validateNamespaces(s *specs.Spec) error {
 			return invalid("linux.namespaces", fmt.Sprintf("path %q is not absolute", ns.Path))
 		}
 	}
-	switch {
-	case !hasNamespace(s.Linux, specs.MountNamespace):
-		return invalid("linux.namespaces", "lacks a mount namespace")
-	case s.Hostname != "" && !hasNamespace(s.Linux, specs.UTSNamespace):
+	if s.Hostname != "" && !hasNamespace(s.Linux, specs.UTSNamespace) {
 		return invalid("hostname", "needs a UTS namespace")
 	}
 	if err := validateClocks(s); err != nil {
@@ -135,6 +157,10 @@ func validateIDs(s *specs.Spec) error {
 	switch maps := l.UIDMappings; {
 	case hasNamespace(l, specs.UserNamespace) != (len(maps) > 0) || len(maps) > 0 != (len(l.GIDMappings) > 0):
 		return invalid("linux.uidMappings and linux.gidMappings", "belong together with a user namespace")
+	case checkMaps("linux.uidMappings", maps) != nil:
+		return checkMaps("linux.uidMappings", maps)
+	case checkMaps("linux.gidMappings", l.GIDMappings) != nil:
+		return checkMaps("linux.gidMappings", l.GIDMappings)
 	case len(maps) > 0 && (mapID(maps, 0) < 0 || mapID(l.GIDMappings, 0) < 0):
 		return invalid("linux.uidMappings and linux.gidMappings", "must map root (container id 0)")
 	case mapID(maps, s.Process.User.UID) < 0 || mapID(l.GIDMappings, s.Process.User.GID) < 0:

@@ -55,6 +55,11 @@ func (m *machine) overlay(o *program.Op) error {
 }
 
 func (m *machine) openRoot(o *program.Op) (err error) {
+	if o.Flags == program.InPlace {
+		if err := unix.Mount(o.Path, o.Path, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+			return fail(o.Path, err)
+		}
+	}
 	m.root, err = unix.Open(o.Path, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	return fail(o.Path, err)
 }
@@ -118,10 +123,27 @@ func (m *machine) mknod(o *program.Op) error {
 		return fail(o.Path, err)
 	}
 	defer unix.Close(dir)
-	if err := unix.Mknodat(dir, base, uint32(o.Flags), int(o.Args[0])); err != nil {
+	err = unix.Mknodat(dir, base, uint32(o.Flags), int(o.Args[0]))
+	if errors.Is(err, unix.EEXIST) {
+		err = sameDevice(dir, base, o)
+	}
+	if err != nil {
 		return fail(o.Path, err)
 	}
 	return fail(o.Path, unix.Fchownat(dir, base, int(o.Args[1]), int(o.Args[2]), unix.AT_SYMLINK_NOFOLLOW))
+}
+
+// sameDevice takes what an image has at a device's path for the device when it is that.
+func sameDevice(dir int, base string, o *program.Op) error {
+	var st unix.Stat_t
+	if err := unix.Fstatat(dir, base, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return err
+	}
+	isDevice := st.Mode&unix.S_IFMT != unix.S_IFIFO
+	if st.Mode&unix.S_IFMT != uint32(o.Flags)&unix.S_IFMT || isDevice && st.Rdev != o.Args[0] {
+		return unix.EEXIST
+	}
+	return unix.Fchmodat(dir, base, uint32(o.Flags)&^unix.S_IFMT, 0)
 }
 
 // mask hides what is at a path. What is not there needs no hiding.

@@ -57,7 +57,10 @@ func (m *machine) notify(o *program.Op) error {
 	if err != nil {
 		return err
 	}
-	return fail("send the notifications", unix.Sendmsg(agent, []byte(o.Data), unix.UnixRights(fd), nil, 0))
+	if err := unix.Sendmsg(agent, []byte(o.Data), unix.UnixRights(fd), nil, 0); err != nil {
+		return fail("send the notifications", err)
+	}
+	return fail("the listener", unix.Close(agent)) // it waits for the end of what is said
 }
 
 func dropBounding(keep uint64) error {

@@ -22,8 +22,8 @@ const (
 	Attach
 	// Overlay mounts an overlay with options Data at Path; its layers are the attached folders.
 	Overlay
-	// Root makes the mount at Path (beside the layers, or in a joined namespace) the root that all Paths below are
-	// resolved in.
+	// Root makes the mount at Path (beside the layers) the root that all Paths below are resolved in. With Flags InPlace
+	// Path is any folder, and made a mount first.
 	Root
 	// Mount mounts Source of Type at Path with Flags (MS_*) and Data, and makes Path a folder when it is missing.
 	Mount
@@ -106,7 +106,7 @@ const (
 	kindEnd // new kinds go above it, at the end: a keeper may be older than the daemon
 )
 
-// InPlace is the flag of Layers, ReadOnly and Pivot.
+// InPlace is the flag of Layers, Root, ReadOnly and Pivot.
 const InPlace = 1
 
 // Op is one operation.

@@ -170,6 +170,9 @@ func collect(calls []specs.LinuxSyscall, fallback uint32) (named map[uint32]span
 	named = make(map[uint32]span, len(numbers))
 	decided := make(map[uint32]bool, len(numbers))
 	for _, call := range calls {
+		if len(call.Names) == 0 {
+			return nil, 0, fmt.Errorf("a rule of action %s names no system call", call.Action)
+		}
 		v, err := verdict(call.Action, call.ErrnoRet)
 		if err != nil {
 			return nil, 0, fmt.Errorf("%v: %w", call.Names, err)
@@ -202,6 +205,9 @@ func collect(calls []specs.LinuxSyscall, fallback uint32) (named map[uint32]span
 func verdict(action specs.LinuxSeccompAction, errno *uint) (uint32, error) {
 	data := uint32(unix.EPERM)
 	if errno != nil {
+		if action != specs.ActErrno && action != specs.ActTrace {
+			return 0, fmt.Errorf("action %s has no errnoRet", action)
+		}
 		data = uint32(*errno) & unix.SECCOMP_RET_DATA
 	}
 	switch action {

@@ -133,13 +133,15 @@ func TestWhatCannotBeCompiledIsNamed(t *testing.T) {
 	for want, p := range map[string]*specs.LinuxSeccomp{
 		"SCMP_ACT_NOTIFY":        {DefaultAction: specs.ActNotify},
 		"listenerMetadata needs": {DefaultAction: specs.ActAllow, ListenerMetadata: "x"},
+		"has no errnoRet":        {DefaultAction: specs.ActAllow, DefaultErrnoRet: new(uint)},
+		"names no system call":   {DefaultAction: specs.ActAllow, Syscalls: []specs.LinuxSyscall{{Action: specs.ActErrno}}},
 		"needs a listenerPath":   {DefaultAction: specs.ActAllow, Syscalls: []specs.LinuxSyscall{{Names: []string{"mkdir"}, Action: specs.ActNotify}}},
 		"cannot be for sendmsg":  {DefaultAction: specs.ActAllow, ListenerPath: "/x", Syscalls: []specs.LinuxSyscall{{Names: []string{"sendmsg"}, Action: specs.ActNotify}}},
 		"the default action":     {DefaultAction: specs.ActNotify, ListenerPath: "/x"},
 		"SCMP_ARCH_PPC":          {DefaultAction: specs.ActAllow, Architectures: []specs.Arch{specs.ArchPPC}},
 		"argument 6": {DefaultAction: specs.ActAllow, Syscalls: []specs.LinuxSyscall{
 			{Names: []string{"read"}, Action: specs.ActErrno, Args: []specs.LinuxSeccompArg{{Index: 6, Op: specs.OpEqualTo}}}}},
-		"SECCOMP_FILTER_FLAG_NOBODY_KNOWS": {DefaultAction: specs.ActAllow, Flags: []specs.LinuxSeccompFlag{"SECCOMP_FILTER_FLAG_TSYNC"}},
+		"SECCOMP_FILTER_FLAG_NOBODY_KNOWS": {DefaultAction: specs.ActAllow, Flags: []specs.LinuxSeccompFlag{"SECCOMP_FILTER_FLAG_NOBODY_KNOWS"}},
 	} {
 		if _, err := Compile(p); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("want an error about %s, got %v", want, err)
