@@ -23,6 +23,7 @@ type table struct {
 	names   []string
 	cells   map[string]map[string]string
 	removed map[string]string // how the defence was removed
+	parts   [][2]string       // each part of the sandbox, and what comes of leaving it out alone
 }
 
 func newTable() *table {
@@ -79,6 +80,16 @@ that the real naru started with its defaults, and the test fails when one succee
 |---|---|---|---|---|---|
 `
 
+const each = `
+## Each defence alone
+
+The same container once more for every part of its configuration, with this part alone left out, and an attacker who
+looks around: it must find the one thing that is open, and nothing else. In a container of naru's it finds nothing.
+
+| left out | what it finds |
+|---|---|
+`
+
 const tail = `
 ## What naru does not hold back
 
@@ -102,6 +113,10 @@ func (tb *table) check(t *testing.T) {
 	for _, name := range tb.names {
 		c := tb.cells[name]
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", name, c[naru], c[hostUser], c[docker], c[bare], tb.removed[name])
+	}
+	b.WriteString(each)
+	for _, p := range tb.parts {
+		fmt.Fprintf(&b, "| %s | %s |\n", p[0], strings.Replace(p[1], "escaped", "just that", 1))
 	}
 	b.WriteString(tail)
 	must(t, os.MkdirAll("../../docs", 0o755))

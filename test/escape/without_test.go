@@ -65,7 +65,13 @@ func everyCapability() []string {
 // without runs the attack in a container of naru's sandbox that lacks some defences.
 func (s *suite) without(t *testing.T, missing, args []string) outcome {
 	t.Helper()
-	text, err := json.Marshal(s.specWithout(t, missing, args))
+	return s.runSpec(t, s.specWithout(t, missing, args))
+}
+
+// runSpec runs an attacker as a spec has it.
+func (s *suite) runSpec(t *testing.T, spec *specs.Spec) outcome {
+	t.Helper()
+	text, err := json.Marshal(spec)
 	must(t, err)
 	must(t, os.WriteFile(filepath.Join(s.bundle, "config.json"), text, 0o644))
 	s.runs++

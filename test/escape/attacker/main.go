@@ -78,7 +78,7 @@ func attacks() map[string]attack {
 		"abstract": dials("unix"), "unix": dials("unix"), "unixpacket": dials("unixpacket"), "tcp": dials("tcp"), "frames": frames, "gateway": gateway,
 		"sysv": sysv, "signal": signal, "ptrace-init": ptraceInit, "watch-exe": watchExe, "watch-ptrace": watchPtrace,
 
-		"forks": forks, "memory": memory, "fill": fill, "inodes": inodes, "project": project, "swap": swap, "serve": serve, "hold": hold,
+		"forks": forks, "memory": memory, "fill": fill, "inodes": inodes, "project": project, "swap": swap, "serve": serve, "hold": hold, "inspect": inspect,
 	}
 }
 
