@@ -30,12 +30,16 @@ var suites = []suite{
 	{pkg: "engine/network"},
 	{pkg: "engine/sandbox/fork"},
 	{pkg: "engine/sandbox", builds: []string{"./testdata/init"}},
+	{pkg: "ociruntime", run: kernels, builds: []string{"../engine/sandbox/testdata/init"}},
 	{pkg: "engine/keeper", builds: []string{keeper}},
 	{pkg: "engine", builds: []string{keeper}},
 	{pkg: "test/e2e", run: "^TestSmoke$"},
 	{pkg: "test/faults", run: "^TestTheClockIsSet$"},
 	{pkg: "test/escape", run: "^TestQuotasHold$", builds: []string{"./attacker"}},
 }
+
+// kernels are the tests of the OCI runtime that another kernel, AppArmor and cgroup v2 make a difference to.
+const kernels = "^Test(Labels|Limits|Time|Namespaces|UserNamespace|MountNamespace|CgroupsPath|DeviceRules|PauseUpdate|SeccompListener|MountsWith|Propagation)"
 
 // keeper is the tiny binary that several suites build for themselves.
 const keeper = "naru/cmd/naru-keeper"
