@@ -11,7 +11,7 @@ RACED    = $(shell go list -f '{{.ImportPath}} {{join .Deps " "}}' ./... | grep 
 
 export CGO_ENABLED = 0
 
-.PHONY: help build keeper whole install deps lint test test-race test-vm test-long bench demo clean
+.PHONY: help build keeper whole install deps lint test test-peers test-conformance test-race test-vm test-long bench demo clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 18
@@ -40,6 +40,7 @@ lint: whole ## gofmt, go vet (amd64, and arm64 where Linux is touched), staticch
 	go vet -tags front ./cmd/naru
 	GOARCH=arm64 go vet ./cmd/naru-keeper ./engine/keeper/... ./engine/network/... ./engine/sandbox/...
 	go -C examples/guestbook vet ./...
+	go -C test/conformance vet ./...
 	go tool staticcheck ./...
 	go tool staticcheck -tags front ./cmd/naru
 	go tool errcheck -ignoretests -exclude .errcheck-exclude ./...
@@ -48,6 +49,13 @@ lint: whole ## gofmt, go vet (amd64, and arm64 where Linux is touched), staticch
 test: build ## all tests that this machine can run; says which it skipped and why
 	go build ./...
 	(NARU_BIN=$(CURDIR)/bin/naru go test -json -p 1 -timeout 20m ./... ; go -C examples/guestbook test -json ./...) | $(REPORT)
+
+test-peers: build ## Debian's dockerd, containerd and podman run containers with naru's OCI runtime (root)
+	NARU_BIN=$(CURDIR)/bin/naru go test -json -count 1 -timeout 10m ./test/peers | $(REPORT)
+
+# The programs mostly wait: more at a time than there are processors.
+test-conformance: build ## runtime-tools' validation programs with naru's OCI runtime, and with runc (root)
+	NARU_BIN=$(CURDIR)/bin/naru go -C test/conformance test -json -count 1 -timeout 15m -parallel 8 . | $(REPORT)
 
 test-race: keeper ## the same under the race detector, without what links BuildKit (needs a C compiler)
 	CGO_ENABLED=1 go test -json -p 1 -race $(RACED) | $(REPORT)

@@ -2,14 +2,10 @@ package peers
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -20,7 +16,7 @@ import (
 
 // docker is a dockerd of the test's own, whose default runtime is naru's.
 type docker struct {
-	t      testing.TB
+	peer
 	dir    string
 	env    []string
 	parent string // cgroup above its containers
@@ -31,16 +27,13 @@ type docker struct {
 func startDocker(t testing.TB) *docker {
 	t.Helper()
 	testkit.RequireRoot(t)
-	bin, sbin := unpacked(t, "usr/bin"), unpacked(t, "usr/sbin")
-	runtime := filepath.Join(filepath.Dir(testkit.Binary(t)), "naru-oci")
-	if _, err := os.Stat(runtime); err != nil {
-		t.Skip("needs naru-oci: run make build")
-	}
+	bin, sbin, runtime := unpacked(t, "docker/usr/bin"), unpacked(t, "docker/usr/sbin"), runtime(t)
 	dir, err := os.MkdirTemp("", "np") // a socket's path is short of room
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &docker{t: t, dir: dir, parent: "/naru-peers-" + filepath.Base(dir)}
+	d := &docker{dir: dir, parent: "/naru-peers-" + filepath.Base(dir)}
+	d.peer = peer{t, "docker", d.command}
 	d.env = append(os.Environ(), "PATH="+bin+":"+sbin+":"+os.Getenv("PATH"), "DOCKER_HOST=unix://"+filepath.Join(dir, "sock"))
 	d.daemon = exec.Command(filepath.Join(sbin, "dockerd"), "--data-root", filepath.Join(dir, "data"), "--exec-root", filepath.Join(dir, "exec"),
 		"--pidfile", filepath.Join(dir, "pid"), "--host", "unix://"+filepath.Join(dir, "sock"), "--cgroup-parent", d.parent,
@@ -60,24 +53,6 @@ func startDocker(t testing.TB) *docker {
 	testkit.Eventually(t, 30*time.Second, "dockerd answers", func() error { _, _, err := d.try("version"); return err })
 	d.load()
 	return d
-}
-
-// unpacked is a folder of what test/deps.sh unpacked.
-func unpacked(t testing.TB, folder string) string {
-	t.Helper()
-	deps := os.Getenv("NARU_DEPS")
-	if deps == "" {
-		cache, err := os.UserCacheDir()
-		if err != nil {
-			t.Skip("needs a home folder: ", err)
-		}
-		deps = filepath.Join(cache, "naru-deps")
-	}
-	path := filepath.Join(deps, "docker", folder)
-	if _, err := os.Stat(path); err != nil {
-		t.Skip("needs Debian's docker: run make deps")
-	}
-	return path
 }
 
 func (d *docker) load() {
@@ -101,76 +76,20 @@ func (d *docker) command(args ...string) *exec.Cmd {
 	return cmd
 }
 
-// try runs docker and returns what it said and its exit status.
-func (d *docker) try(args ...string) (out string, status int, err error) {
-	b, err := d.command(args...).CombinedOutput()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		status = exit.ExitCode()
-	}
-	return strings.TrimSpace(strings.ReplaceAll(string(b), "\r", "")), status, err
-}
-
-// want runs docker and wants words in its output, and an exit status.
-func (d *docker) want(words string, status int, args ...string) {
-	d.t.Helper()
-	out, got, _ := d.try(args...)
-	if got != status || !strings.Contains(out, words) {
-		d.t.Errorf("docker %s: status %d, want %d; said %q, want %q", strings.Join(args, " "), got, status, out, words)
-	}
-}
-
 func (d *docker) stop() {
 	if err := d.daemon.Process.Signal(syscall.SIGTERM); err != nil {
 		d.t.Error(err)
 	}
 	_ = d.daemon.Wait() // by a signal
-	d.endShims()
+	endShims(d.dir)
 	if d.t.Failed() {
 		log, _ := os.ReadFile(filepath.Join(d.dir, "log"))
 		d.t.Logf("dockerd: %s", log[max(0, len(log)-4000):])
 	}
-	for _, pattern := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/*"} {
-		groups, _ := filepath.Glob(pattern + d.parent)
-		for _, g := range groups {
-			if err := removeGroups(g); err != nil {
-				d.t.Errorf("a cgroup is left: %v", err)
-			}
-		}
-	}
+	d.removeGroups(d.parent)
 	if err := os.RemoveAll(d.dir); err != nil {
 		d.t.Error(err)
 	}
-}
-
-// endShims ends what a dockerd that ends leaves of its shims when it is interrupted while one says goodbye.
-func (d *docker) endShims() {
-	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
-	for _, file := range lines {
-		line, err := os.ReadFile(file)
-		if err != nil || !bytes.Contains(line, []byte("containerd-shim")) || !bytes.Contains(line, []byte(d.dir+"/")) {
-			continue
-		}
-		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
-		if err == nil {
-			_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended by now
-		}
-	}
-}
-
-// removeGroups removes a cgroup, and fails when a container left one below it that is in use.
-func removeGroups(root string) error {
-	var groups []string
-	err := filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
-		if err == nil && e.IsDir() {
-			groups = append(groups, path)
-		}
-		return err
-	})
-	for _, g := range slices.Backward(groups) {
-		err = errors.Join(err, os.Remove(g))
-	}
-	return err
 }
 
 func TestDockerRunsContainersWithNaru(t *testing.T) {
