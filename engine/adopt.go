@@ -59,6 +59,9 @@ func (e *Engine) adoptOne(ctx context.Context, c Container, child keeper.Child, 
 	defer en.op.Unlock()
 	e.mu.Lock()
 	en.renew()
+	if c.State != Created {
+		e.forward(en)
+	}
 	e.mu.Unlock()
 	defer e.tell(en)
 	switch {
@@ -82,7 +85,7 @@ func (e *Engine) adoptOne(ctx context.Context, c Container, child keeper.Child, 
 func (e *Engine) adoptEnded(ctx context.Context, en *entry, c Container) error {
 	switch {
 	case c.Spec.AutoRemove && c.State == Exited:
-		return e.remove(ctx, en)
+		return e.removeWhenLeft(ctx, en)
 	case c.wantsRevival():
 		return e.revive(ctx, en, c)
 	}

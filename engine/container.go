@@ -127,18 +127,19 @@ func (c Container) ShortID() string { return c.ID[:12] }
 type entry struct {
 	op sync.Mutex // one operation on the container at a time
 
-	c       Container     // guarded by Engine.mu
-	done    chan struct{} // closed when it has exited, its policy starts it no more, and that is persisted; nil before its first start
-	pidfd   *os.File      // of process 1; nil unless running
-	stdin   *os.File      // the writing end, with OpenStdin
-	tty     *console      // with TTY
-	health  *healthWatch  // nil when nobody asks
-	aliases []string      // further names, from SetAliases
-	holds   int           // who reads its output; a removal on exit waits for them
-	closed  bool          // being removed on exit: nobody may begin to read any more
-	queued  bool          // a restart is under way
-	gone    bool          // removed
-	fault   error         // why its end cannot be written down, which is tried again until it can
+	c        Container              // guarded by Engine.mu
+	done     chan struct{}          // closed when it has exited, its policy starts it no more, and that is persisted; nil before its first start
+	pidfd    *os.File               // of process 1; nil unless running
+	stdin    *os.File               // the writing end, with OpenStdin
+	tty      *console               // with TTY
+	health   *healthWatch           // nil when nobody asks
+	aliases  []string               // further names, from SetAliases
+	forwards map[string]*forwarding // its log on the way out, by destination
+	holds    int                    // who reads its output; a removal on exit waits for them
+	closed   bool                   // being removed on exit: nobody may begin to read any more
+	queued   bool                   // a restart is under way
+	gone     bool                   // removed
+	fault    error                  // why its end cannot be written down, which is tried again until it can
 }
 
 // renew makes done a channel that is open. The caller holds Engine.mu.

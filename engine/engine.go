@@ -36,9 +36,10 @@ type Config struct {
 	Store    *store.Store
 	Images   *image.Store
 	Keeper   *keeper.Client
-	Resolver Resolver     // answers containers' name questions; nil: nobody does
-	DataDir  string       // container files, logs and volumes live below it
-	Subnet   netip.Prefix // the pool that networks are cut from
+	Resolver Resolver      // answers containers' name questions; nil: nobody does
+	DataDir  string        // container files, logs and volumes live below it
+	Subnet   netip.Prefix  // the pool that networks are cut from
+	Forward  []Destination // of what containers print
 	Log      *slog.Logger
 }
 

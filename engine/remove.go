@@ -102,6 +102,7 @@ func (e *Engine) remove(ctx context.Context, en *entry) error {
 	if c.State == Running || c.State == Starting {
 		return fmt.Errorf("remove container %s: it was started again", c.Name)
 	}
+	e.leaveForward(ctx, en)
 	if err := e.removeFiles(ctx, c); err != nil {
 		return err
 	}

@@ -128,6 +128,7 @@ func (e *Engine) running(en *entry, box *sandbox.Sandbox, stdin *os.File) {
 	}
 	e.watchExit(en)
 	e.watchHealth(en)
+	e.forward(en)
 }
 
 func (e *Engine) sandboxConfig(ctx context.Context, c Container, from *sources) (sandbox.Config, error) {

@@ -75,6 +75,7 @@ func TestWrongCommandLines(t *testing.T) {
 		"server --http 80":             "such as :80",
 		"server --subnet 10.0.0.0/30":  "1,024 addresses",
 		"server --log-format xml":      "text or json",
+		"server --log-forward pigeon":  "syslog+tcp://HOST",
 		"server --log-level loud":      "debug, info",
 		"image import /nowhere/at-all": "no such file",
 	} {

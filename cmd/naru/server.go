@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"naru/engine/forward"
 	"naru/naru"
 )
 
@@ -21,6 +22,7 @@ type serverFlags struct {
 	data, run, http, domain, logFormat, logLevel string
 	subnet                                       netip.Prefix
 	subnetText                                   string
+	forward                                      []string
 }
 
 const serverLong = `Run the daemon: it keeps what it is told in --data, listens for commands on RUN/naru.sock and for users' requests on
@@ -28,6 +30,11 @@ const serverLong = `Run the daemon: it keeps what it is told in --data, listens 
 
 Containers, their logs and the listening sockets live on when the daemon ends, is updated or dies; the next one takes
 them over. Daemons with different --data, --run, --subnet and --http can run side by side.
+
+What containers print is kept on disk, and with --log-forward handed on from there, so that a receiver that is slow or away
+holds up nobody: stdout (lines of JSON on the daemon's standard output), syslog+unix:///dev/log, syslog+udp://HOST[:514],
+syslog+tcp://HOST[:601] (RFC 5424), otlp+http://HOST[:4318] or otlp+https://HOST[:4318] (OpenTelemetry). Every line arrives
+at least once; lines that left the disk before they could be sent are told as a number.
 
 SIGTERM and Ctrl-C end it in order; a second one ends it at once.`
 
@@ -45,6 +52,7 @@ func (c *cli) serverCommand() *cobra.Command {
 	fs.StringVar(&f.domain, "domain", "localhost", "apps without a host of their own answer at APP.`DOMAIN`")
 	fs.StringVar(&f.logFormat, "log-format", "text", "`text` or json")
 	fs.StringVar(&f.logLevel, "log-level", "info", "`level`: debug, info, warn or error")
+	fs.StringArrayVar(&f.forward, "log-forward", nil, "hand on what containers print to a `destination`; may be repeated")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		logger, err := f.check(c.err)
 		if err != nil {
@@ -66,6 +74,11 @@ func (f *serverFlags) check(logs io.Writer) (*slog.Logger, error) {
 	}
 	if _, _, err := parseListen(f.http); err != nil {
 		return nil, err
+	}
+	for _, destination := range f.forward {
+		if _, err := forward.Open(destination, io.Discard); err != nil {
+			return nil, err
+		}
 	}
 	logger, err := newLogger(logs, f.logFormat, f.logLevel)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 
 	"naru/api/server"
@@ -16,6 +17,7 @@ import (
 	"naru/edge/dns"
 	"naru/edge/router"
 	"naru/engine"
+	"naru/engine/forward"
 	"naru/engine/image"
 	"naru/engine/keeper"
 	"naru/internal/cleanup"
@@ -25,8 +27,9 @@ import (
 
 // daemon is everything that runs, joined.
 type daemon struct {
-	flags serverFlags
-	log   *slog.Logger
+	flags   serverFlags
+	forward []engine.Destination
+	log     *slog.Logger
 
 	store    *store.Store
 	images   *image.Store
@@ -44,6 +47,13 @@ type daemon struct {
 // open opens every part, from the ground up; undo closes them again, the last one first. Nothing serves yet.
 func open(ctx context.Context, f serverFlags, log *slog.Logger, undo *cleanup.Stack) (*daemon, error) {
 	d := &daemon{flags: f, log: log}
+	for _, name := range f.forward {
+		to, err := forward.Open(name, os.Stdout)
+		if err != nil {
+			return nil, err
+		}
+		d.forward = append(d.forward, engine.Destination{Name: name, To: to})
+	}
 	for _, part := range []func(context.Context, *cleanup.Stack) error{
 		d.openStores, d.openEngine, d.openTarget, d.openDelivery,
 	} {
@@ -77,7 +87,7 @@ func (d *daemon) openEngine(ctx context.Context, undo *cleanup.Stack) (err error
 	d.names = dns.New(dns.Config{Upstreams: dns.ResolvConf("/etc/resolv.conf"), Log: d.log})
 	d.engine, err = engine.Open(ctx, engine.Config{
 		Store: d.store, Images: d.images, Keeper: d.keeper, Resolver: &resolver{keeper: d.keeper, server: d.names},
-		DataDir: d.flags.data, Subnet: d.flags.subnet, Log: d.log.With("part", "engine"),
+		DataDir: d.flags.data, Subnet: d.flags.subnet, Forward: d.forward, Log: d.log.With("part", "engine"),
 	})
 	if err != nil {
 		return fmt.Errorf("open the engine: %w", err)

@@ -122,7 +122,7 @@ func (r *reader) emit(e Entry, at Position) error {
 	if !r.options.Until.IsZero() && e.Time.After(r.options.Until) {
 		return errStopped
 	}
-	if at.before(r.from[e.Stream]) || e.Time.Before(r.options.Since) {
+	if at.Before(r.from[e.Stream]) || e.Time.Before(r.options.Since) {
 		return nil
 	}
 	if !r.yield(e, nil) {

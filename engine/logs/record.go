@@ -89,7 +89,8 @@ type Position struct {
 	Lines   uint64 `json:"lines"` // that began before it, since the container's first
 }
 
-func (p Position) before(q Position) bool {
+// Before reports whether p lies before q.
+func (p Position) Before(q Position) bool {
 	return p.Segment < q.Segment || p.Segment == q.Segment && p.Offset < q.Offset
 }
 

@@ -43,3 +43,13 @@ func segmentNumber(name string) (uint64, bool) {
 	n, err := strconv.ParseUint(digits, 10, 64)
 	return n, err == nil && n > 0
 }
+
+// Grown reports whether there may be more in dir than was there at a position, by a glance at the files' sizes.
+func Grown(dir string, since Position) bool {
+	info, err := os.Stat(segmentPath(dir, max(since.Segment, 1)))
+	if err != nil || info.Size() > since.Offset {
+		return true
+	}
+	_, err = os.Stat(segmentPath(dir, since.Segment+1))
+	return err == nil
+}

@@ -123,7 +123,7 @@ func (t *tail) full() bool {
 
 // first is the earliest place that is wanted.
 func (t *tail) first() Position {
-	if t.from[Stderr].before(t.from[Stdout]) {
+	if t.from[Stderr].Before(t.from[Stdout]) {
 		return t.from[Stderr]
 	}
 	return t.from[Stdout]

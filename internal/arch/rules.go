@@ -67,6 +67,7 @@ var rooms = []room{
 	{"engine/volume", []string{"engine/quota"}, "parts of the engine do not know each other; their folders can be bounded"},
 	{"engine/archive", nil, "parts of the engine do not know each other"},
 	{"engine/logs", nil, "linked into the tiny binary, so it stands alone"},
+	{"engine/forward", []string{"engine/logs"}, "it hands on what the logs hold, and knows no container but by what it is told"},
 	{"engine/keeper", []string{"engine/sandbox/fork", "engine/logs"},
 		"the keeper starts processes and writes their logs; for the rest it is a part like the others"},
 

@@ -24,14 +24,15 @@ import (
 // Rig is an engine on real folders, a real keeper and the real kernel, which can be taken down and opened again.
 type Rig struct {
 	*engine.Engine
-	t      testing.TB
-	Data   string
-	keeper *keeper.Client
-	Images *image.Store
-	Store  *store.Store
-	isOpen bool
-	end    context.CancelFunc
-	ended  chan error
+	t       testing.TB
+	Data    string
+	keeper  *keeper.Client
+	Images  *image.Store
+	Store   *store.Store
+	Forward []engine.Destination // of the next Open
+	isOpen  bool
+	end     context.CancelFunc
+	ended   chan error
 }
 
 // keeperELF builds the keeper once for all tests of a package, and keeps nothing of it but an open file.
@@ -86,7 +87,7 @@ func New(t testing.TB) *Rig {
 // Open opens an engine on what is there, as a new daemon does.
 func (r *Rig) Open() {
 	r.t.Helper()
-	e, err := engine.Open(context.WithoutCancel(r.t.Context()), engine.Config{Store: r.Store, Images: r.Images, Keeper: r.keeper, DataDir: r.Data,
+	e, err := engine.Open(context.WithoutCancel(r.t.Context()), engine.Config{Store: r.Store, Images: r.Images, Keeper: r.keeper, DataDir: r.Data, Forward: r.Forward,
 		Subnet: netip.MustParsePrefix("10.213.0.0/16"), Log: slog.New(slog.NewTextHandler(r.t.Output(), nil))})
 	if err != nil {
 		r.t.Fatal(err)
