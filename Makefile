@@ -72,6 +72,7 @@ bench: build ## naru against its peers, side by side on this machine (root)
 	go run ./bench/start
 	go run ./bench/sandbox
 	go run ./bench/engine
+	go run ./bench/logs
 
 demo: build ## deploy examples/guestbook on this machine and show a request answered (root)
 	@examples/demo.sh bin/naru
