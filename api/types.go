@@ -69,7 +69,8 @@ type LogEntry struct {
 	Time     time.Time        `json:"time"`
 	Service  naru.ServiceName `json:"service,omitempty"`
 	Instance naru.InstanceID  `json:"instance,omitempty"`
-	Stream   string           `json:"stream"` // "stdout" or "stderr"
+	Stream   string           `json:"stream"`          // "stdout" or "stderr"
+	Begin    bool             `json:"begin,omitempty"` // it begins a line
 	Data     []byte           `json:"data"`
 	Error    *Error           `json:"error,omitempty"` // set only in the last entry of a stream that failed
 }
@@ -80,6 +81,7 @@ type LogOptions struct {
 	Follow  bool
 	Tail    int // last entries of each instance; negative: all
 	Since   time.Time
+	Until   time.Time
 }
 
 // ExecRequest asks for another process in an instance or a container.

@@ -15,6 +15,7 @@ import (
 	"naru/engine/keeper"
 	"naru/engine/sandbox"
 	"naru/engine/sandbox/fork"
+	"naru/naru"
 )
 
 // execMark stands between a container's id and a number in the id of an exec's process.
@@ -35,6 +36,9 @@ func (e *Engine) Exec(ctx context.Context, idOrName string, x ExecSpec, s Stream
 	en, c, err := e.runningEntry(idOrName)
 	if err != nil {
 		return 0, err
+	}
+	if c.Paused {
+		return 0, naru.Errorf(naru.FailedPrecondition, "container %s is paused: unpause it first", c.Name)
 	}
 	spec, err := e.execSpec(ctx, c, x)
 	if err != nil {

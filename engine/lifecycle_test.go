@@ -183,6 +183,38 @@ func TestATerminalAndAnInputOutliveTheDaemon(t *testing.T) {
 	}
 }
 
+// TestExecOnATerminalThatIsResized: a size is taken before what is typed after it is read.
+func TestExecOnATerminalThatIsResized(t *testing.T) {
+	r := newRig(t)
+	c := r.start(forever)
+	typed, keyboard := io.Pipe()
+	sizes := make(chan engine.Size)
+	var typing sync.WaitGroup
+	typing.Go(func() {
+		for range 2 { // when the second is taken, the first has reached the terminal
+			select {
+			case sizes <- engine.Size{Rows: 33, Columns: 101}:
+			case <-time.After(patience):
+				return
+			}
+		}
+		_, _ = keyboard.Write([]byte("go\n"))
+	})
+	var screen bytes.Buffer
+	code, err := r.Exec(t.Context(), c.ID, engine.ExecSpec{Command: []string{"/bin/sh", "-c", "read line; stty size; tty; echo $TERM; exit 4"}, TTY: true},
+		engine.Streams{Stdin: typed, Stdout: &screen, Resize: sizes})
+	typing.Wait()
+	if err != nil || code != 4 || !strings.Contains(screen.String(), "33 101\r\n/dev/pts/") || !strings.Contains(screen.String(), "xterm") {
+		t.Fatalf("status %d, %v, on the screen %q", code, err, screen.String())
+	}
+	if err := r.Pause(t.Context(), c.ID); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Exec(t.Context(), c.ID, engine.ExecSpec{Command: []string{"true"}}, engine.Streams{}); naru.CodeOf(err) != naru.FailedPrecondition {
+		t.Fatalf("exec in what is paused: %v", err)
+	}
+}
+
 func TestPauseRenameUpdateAndUse(t *testing.T) {
 	r := newRig(t)
 	c := r.start("i=0; while :; do i=$((i+1)); echo $i; sleep 0.01; done")

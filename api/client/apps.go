@@ -111,8 +111,10 @@ func logQuery(o api.LogOptions) url.Values {
 	if o.Service != "" {
 		q.Set("service", string(o.Service))
 	}
-	if !o.Since.IsZero() {
-		q.Set("since", o.Since.Format(time.RFC3339Nano))
+	for name, t := range map[string]time.Time{"since": o.Since, "until": o.Until} {
+		if !t.IsZero() {
+			q.Set(name, t.Format(time.RFC3339Nano))
+		}
 	}
 	return q
 }

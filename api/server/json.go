@@ -106,12 +106,24 @@ func logOptions(r *http.Request) (api.LogOptions, error) {
 			return o, naru.Errorf(naru.InvalidArgument, "tail=%q is not a number", v)
 		}
 	}
-	if v := q.Get("since"); v != "" {
-		if o.Since, err = time.Parse(time.RFC3339Nano, v); err != nil {
-			return o, naru.Errorf(naru.InvalidArgument, "since=%q is not a time as RFC 3339 writes it", v)
-		}
+	if o.Since, err = queryTime(r, "since"); err != nil {
+		return o, err
 	}
-	return o, nil
+	o.Until, err = queryTime(r, "until")
+	return o, err
+}
+
+// queryTime is zero when nothing is said.
+func queryTime(r *http.Request, name string) (time.Time, error) {
+	v := r.URL.Query().Get(name)
+	if v == "" {
+		return time.Time{}, nil
+	}
+	t, err := time.Parse(time.RFC3339Nano, v)
+	if err != nil {
+		return t, naru.Errorf(naru.InvalidArgument, "%s=%q is not a time as RFC 3339 writes it", name, v)
+	}
+	return t, nil
 }
 
 func queryBool(r *http.Request, name string) (bool, error) {

@@ -47,7 +47,7 @@ type containerLogs struct{ e *engine.Engine }
 
 // Logs implements server.Logs.
 func (a containerLogs) Logs(ctx context.Context, id string, o api.LogOptions) iter.Seq2[api.LogEntry, error] {
-	options := logs.Options{Follow: o.Follow, Since: o.Since, Tail: o.Tail}
+	options := logs.Options{Follow: o.Follow, Since: o.Since, Until: o.Until, Tail: o.Tail}
 	switch { // the API counts lines, and all are a negative number; logs has it the other way round
 	case o.Tail < 0:
 		options.Tail = 0
@@ -56,7 +56,7 @@ func (a containerLogs) Logs(ctx context.Context, id string, o api.LogOptions) it
 	}
 	return func(yield func(api.LogEntry, error) bool) {
 		for e, err := range a.e.Logs(ctx, id, options) {
-			if !yield(api.LogEntry{Time: e.Time, Stream: e.Stream.String(), Data: e.Data}, err) {
+			if !yield(api.LogEntry{Time: e.Time, Stream: e.Stream.String(), Begin: e.Begin, Data: e.Data}, err) {
 				return
 			}
 		}

@@ -74,14 +74,17 @@ func (c *cli) containerLogsCommand() *cobra.Command {
 	return cmd
 }
 
-// printEntry prints the entry as the container wrote it, where it wrote it.
+// nanoseconds is docker's form of a line's time: all are of the same width.
+const nanoseconds = "2006-01-02T15:04:05.000000000Z07:00"
+
+// printEntry prints the entry as the container wrote it, where it wrote it; a line's time stands at its beginning.
 func (c *cli) printEntry(e api.LogEntry, timestamps bool) error {
 	w := c.out
 	if e.Stream == "stderr" {
 		w = c.err
 	}
-	if timestamps {
-		if _, err := fmt.Fprint(w, e.Time.Local().Format(time.RFC3339), " "); err != nil {
+	if timestamps && e.Begin {
+		if _, err := fmt.Fprint(w, e.Time.UTC().Format(nanoseconds), " "); err != nil {
 			return err
 		}
 	}

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -44,34 +46,71 @@ func (c *cli) logsCommand() *cobra.Command {
 // logFlags are those of everything that shows logs.
 type logFlags struct {
 	follow, timestamps bool
-	tail               int
-	since              string
+	tail               tailValue
+	since, until       string
 }
 
+// tailValue is a number of lines, or all as docker has it, which is -1.
+type tailValue int
+
+// Set implements pflag.Value.
+func (v *tailValue) Set(s string) error {
+	if s == "all" {
+		*v = -1
+		return nil
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		return errors.New("write a number of lines, or all")
+	}
+	*v = tailValue(max(n, -1))
+	return nil
+}
+
+// String implements pflag.Value.
+func (v *tailValue) String() string {
+	if *v < 0 {
+		return "all"
+	}
+	return strconv.Itoa(int(*v))
+}
+
+// Type implements pflag.Value.
+func (v *tailValue) Type() string { return "lines" }
+
 func addLogFlags(cmd *cobra.Command) *logFlags {
-	f := &logFlags{}
+	f := &logFlags{tail: -1}
 	cmd.Flags().BoolVarP(&f.follow, "follow", "f", false, "go on with what comes")
-	cmd.Flags().IntVarP(&f.tail, "tail", "n", -1, "begin with the last `N` lines of each instance (default all)")
+	cmd.Flags().VarP(&f.tail, "tail", "n", "begin with the last `N` lines of each instance")
 	cmd.Flags().StringVar(&f.since, "since", "", "begin at a `time`: 2006-01-02T15:04:05Z, or 10m for ten minutes ago")
+	cmd.Flags().StringVar(&f.until, "until", "", "end at a `time`, written as that of --since")
 	cmd.Flags().BoolVarP(&f.timestamps, "timestamps", "t", false, "put the time before each line")
 	return f
 }
 
 func (f *logFlags) options(now time.Time) (api.LogOptions, error) {
-	o := api.LogOptions{Follow: f.follow, Tail: f.tail}
-	if f.since == "" {
-		return o, nil
+	o := api.LogOptions{Follow: f.follow, Tail: int(f.tail)}
+	var err error
+	if o.Since, err = parseMoment("--since", f.since, now); err != nil {
+		return o, err
 	}
-	if d, err := time.ParseDuration(f.since); err == nil {
-		o.Since = now.Add(-d)
-		return o, nil
+	o.Until, err = parseMoment("--until", f.until, now)
+	return o, err
+}
+
+// parseMoment reads a time, or how long ago it was; zero when nothing is said.
+func parseMoment(flag, s string, now time.Time) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
 	}
-	t, err := time.Parse(time.RFC3339, f.since)
+	if d, err := time.ParseDuration(s); err == nil {
+		return now.Add(-d), nil
+	}
+	t, err := time.Parse(time.RFC3339, s)
 	if err != nil {
-		return o, naru.Errorf(naru.InvalidArgument, "--since %q: write a time as 2006-01-02T15:04:05Z, or a duration as 10m", f.since)
+		return t, naru.Errorf(naru.InvalidArgument, "%s %q: write a time as 2006-01-02T15:04:05Z, or a duration as 10m", flag, s)
 	}
-	o.Since = t
-	return o, nil
+	return t, nil
 }
 
 // quietEnd lets a Ctrl-C that ended a follow be no error: it is the way to end one.
