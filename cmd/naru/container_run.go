@@ -74,6 +74,7 @@ func (c *cli) startContainer(ctx context.Context, spec api.ContainerSpec) error 
 }
 
 func (f *runFlags) register(cmd *cobra.Command, spec *api.ContainerSpec) {
+	cmd.SetFlagErrorFunc(refuseAbsent)
 	fs := cmd.Flags()
 	fs.SetInterspersed(false) // flags after IMAGE belong to the command
 	fs.BoolVarP(&f.detach, "detach", "d", false, "leave it running and print its id")
