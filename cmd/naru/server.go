@@ -34,7 +34,8 @@ them over. Daemons with different --data, --run, --subnet and --http can run sid
 What containers print is kept on disk, and with --log-forward handed on from there, so that a receiver that is slow or away
 holds up nobody: stdout (lines of JSON on the daemon's standard output), syslog+unix:///dev/log, syslog+udp://HOST[:514],
 syslog+tcp://HOST[:601] (RFC 5424), otlp+http://HOST[:4318] or otlp+https://HOST[:4318] (OpenTelemetry). Every line arrives
-at least once; lines that left the disk before they could be sent are told as a number.
+at least once, and lines that left the disk before they could be sent are told as a number. A syslog acknowledges nothing:
+what one that dies had received and not read is lost, and UDP loses what nobody listens for.
 
 SIGTERM and Ctrl-C end it in order; a second one ends it at once.`
 
