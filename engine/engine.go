@@ -76,6 +76,7 @@ type Engine struct {
 	published  map[string][]network.Publication // by the key that Publish was given
 	started    bool                             // Run has begun: changes reach the kernel
 	applied    atomic.Bool                      // the kernel has had the networks once: what a start needs of them is there
+	named      int                              // containers whose names the resolver knows; negative: it has not been told of any
 	events     eventLog
 
 	followers logs.Watcher     // wakes those who follow logs
@@ -121,6 +122,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 		leaving:    map[string]departure{},
 		connecting: map[string]netip.Addr{},
 		published:  map[string][]network.Publication{},
+		named:      -1,
 		wake:       make(chan struct{}, 1),
 	}
 	e.net = network.New(network.Config{Tag: e.tag, Log: cfg.Log})

@@ -20,16 +20,28 @@ func (e *Engine) Get(_ context.Context, idOrName string) (Container, error) {
 
 // List returns all containers, the oldest first.
 func (e *Engine) List(context.Context) ([]Container, error) {
+	return e.list(func(*entry) bool { return true }), nil
+}
+
+// Labelled returns the containers that have a label of this name, the oldest first, without touching the others: who looks
+// at each change should not pay for containers that are not its own.
+func (e *Engine) Labelled(label string) []Container {
+	return e.list(func(en *entry) bool { _, ok := en.c.Spec.Labels[label]; return ok })
+}
+
+func (e *Engine) list(wanted func(*entry) bool) []Container {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	out := make([]Container, 0, len(e.containers))
+	out := []Container{}
 	for _, en := range e.containers {
-		out = append(out, en.c)
+		if wanted(en) {
+			out = append(out, en.c)
+		}
 	}
 	slices.SortFunc(out, func(a, b Container) int {
 		return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID))
 	})
-	return out, nil
+	return out
 }
 
 func (e *Engine) snapshot(en *entry) Container {

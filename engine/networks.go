@@ -372,13 +372,17 @@ func (e *Engine) networkState() network.State {
 	return s
 }
 
-// tellResolver hands the names of what runs at this instant to the resolver.
+// tellResolver hands the names of what runs at this instant to the resolver, when they are others than before: it makes a
+// table of them all.
 func (e *Engine) tellResolver() {
 	if e.cfg.Resolver == nil {
 		return
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if !e.renamed() {
+		return
+	}
 	var names []Name
 	for _, en := range e.containers {
 		if en.c.State == Running {
@@ -386,6 +390,41 @@ func (e *Engine) tellResolver() {
 		}
 	}
 	e.cfg.Resolver.SetNames(names)
+}
+
+// naming is what the names of a container that runs follow from; zero for one that does not run.
+type naming struct {
+	name    string
+	at      []Endpoint
+	aliases []string
+}
+
+func (en *entry) naming() naming {
+	if en.c.State != Running {
+		return naming{}
+	}
+	return naming{en.c.Name, en.c.endpoints(), en.aliases}
+}
+
+func (n naming) equal(o naming) bool {
+	return n.name == o.name && slices.Equal(n.at, o.at) && slices.Equal(n.aliases, o.aliases)
+}
+
+// renamed reports whether the names are others than when it was asked before. The caller holds e.mu.
+func (e *Engine) renamed() bool {
+	named, changed := 0, false
+	for _, en := range e.containers {
+		now := en.naming()
+		if !now.equal(en.named) {
+			en.named, changed = now, true
+		}
+		if now.name != "" {
+			named++
+		}
+	}
+	changed = changed || named != e.named // else one is gone altogether
+	e.named = named
+	return changed
 }
 
 // namesOf are a container's names, on each of its networks. The caller holds e.mu.

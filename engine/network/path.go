@@ -2,7 +2,9 @@ package network
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -10,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"naru/naru"
 )
@@ -160,18 +163,25 @@ func links() ([]link, error) {
 	return out, nil
 }
 
-// uplinkIndex finds the interface by which the host reaches the world; zero when it does not.
+// uplinkIndex finds the interface by which the host reaches the world; zero when it does not. It asks for the way to
+// an address that is nobody's: the list of all routes has several for each container.
 func uplinkIndex() (int, error) {
-	routes, err := dump(func() ([]netlink.Route, error) { return netlink.RouteList(nil, netlink.FAMILY_ALL) })
-	if err != nil {
-		return 0, fmt.Errorf("list routes: %w", err)
-	}
-	for _, r := range routes {
-		if p, ok := prefixOf(r.Dst); (!ok || p.Bits() == 0) && r.LinkIndex > 0 {
-			return r.LinkIndex, nil
+	for _, world := range []string{"192.0.2.1", "2001:db8::1"} {
+		routes, err := netlink.RouteGet(net.ParseIP(world))
+		if err == nil && len(routes) > 0 {
+			return routes[0].LinkIndex, nil
+		}
+		if err != nil && !isNoRoute(err) {
+			return 0, fmt.Errorf("look for the way to the world: %w", err)
 		}
 	}
 	return 0, nil
+}
+
+// isNoRoute reports what the kernel says when no route leads there, or one that says so, or there is no such protocol.
+func isNoRoute(err error) bool {
+	return slices.ContainsFunc([]error{unix.ENETUNREACH, unix.EHOSTUNREACH, unix.EACCES, unix.EINVAL, unix.EOPNOTSUPP, unix.EAFNOSUPPORT},
+		func(no error) bool { return errors.Is(err, no) })
 }
 
 // ways are one for each rule that leads to the container, and one for each port without a rule.

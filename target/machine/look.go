@@ -48,12 +48,8 @@ func (m *Machine) recall(ctx context.Context) error {
 // removeStrays removes the containers of jobs whose callers went with the daemon before this one, and of sets that are
 // no more.
 func (m *Machine) removeStrays(ctx context.Context) error {
-	containers, err := m.engine.List(ctx)
-	if err != nil {
-		return fmt.Errorf("list containers: %w", err)
-	}
-	for _, c := range containers {
-		if _, ours := c.Spec.Labels[labelApp]; !ours || m.isInstance(c) {
+	for _, c := range m.engine.Labelled(labelApp) {
+		if m.isInstance(c) {
 			continue
 		}
 		if err := m.engine.Remove(ctx, c.ID, true); err != nil {
@@ -71,10 +67,7 @@ func (m *Machine) isInstance(c engine.Container) bool {
 
 // look brings the instances up to what the engine says of their containers.
 func (m *Machine) look(ctx context.Context) error {
-	containers, err := m.engine.List(ctx)
-	if err != nil {
-		return fmt.Errorf("list containers: %w", err)
-	}
+	containers := m.engine.Labelled(labelApp)
 	if err := m.findPorts(ctx); err != nil {
 		return err
 	}
