@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"golang.org/x/net/dns/dnsmessage"
 )
@@ -33,7 +34,7 @@ type Client struct {
 
 type network struct {
 	addrs map[string][]netip.Addr
-	names map[netip.Addr][]string
+	names func() map[netip.Addr][]string // made when somebody first asks: most tables are replaced before that
 }
 
 // NewTable makes a table of networks by their subnets.
@@ -59,18 +60,28 @@ func NewTableFor(networks map[netip.Prefix]Names, clients map[netip.Addr]Client)
 }
 
 func newNetwork(names Names) network {
-	n := network{map[string][]netip.Addr{}, map[netip.Addr][]string{}}
-	for name, addrs := range names {
+	addrs := make(map[string][]netip.Addr, len(names))
+	for name, all := range names {
 		key := canonical(name)
-		for _, a := range addrs {
-			n.addrs[key] = append(n.addrs[key], a.Unmap())
-			n.names[a.Unmap()] = append(n.names[a.Unmap()], key)
+		for _, a := range all {
+			addrs[key] = append(addrs[key], a.Unmap())
 		}
 	}
-	for _, all := range n.names {
+	return network{addrs, sync.OnceValue(func() map[netip.Addr][]string { return reversed(addrs) })}
+}
+
+// reversed are the names of each address.
+func reversed(addrs map[string][]netip.Addr) map[netip.Addr][]string {
+	names := map[netip.Addr][]string{}
+	for name, all := range addrs {
+		for _, a := range all {
+			names[a] = append(names[a], name)
+		}
+	}
+	for _, all := range names {
 		slices.Sort(all)
 	}
-	return n
+	return names
 }
 
 // visible are the networks whose names a client may ask for; none when it is no container.
@@ -133,7 +144,7 @@ func (t *Table) resolve(client netip.Addr, q dnsmessage.Question) answer {
 // resolveReverse names an address of the client's own networks. Those of other networks are not told to anybody.
 func (t *Table) resolveReverse(networks []network, a netip.Addr, asked dnsmessage.Type) answer {
 	for _, n := range networks {
-		if names, ok := n.names[a]; ok {
+		if names, ok := n.names()[a]; ok {
 			if asked != dnsmessage.TypePTR && asked != dnsmessage.TypeALL {
 				return answer{}
 			}
@@ -166,7 +177,11 @@ func typeOf(a netip.Addr) dnsmessage.Type {
 
 // canonical is a name as the table keeps it. Only ASCII letters have two forms in DNS.
 func canonical(name string) string {
-	b := []byte(strings.TrimSuffix(name, "."))
+	name = strings.TrimSuffix(name, ".")
+	if !strings.ContainsFunc(name, func(r rune) bool { return 'A' <= r && r <= 'Z' }) {
+		return name
+	}
+	b := []byte(name)
 	for i, c := range b {
 		if 'A' <= c && c <= 'Z' {
 			b[i] = c + 'a' - 'A'
