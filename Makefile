@@ -73,6 +73,7 @@ bench: build ## naru against its peers, side by side on this machine (root)
 	go run ./bench/sandbox
 	go run ./bench/engine
 	go run ./bench/logs
+	go run ./bench/port
 
 demo: build ## deploy examples/guestbook on this machine and show a request answered (root)
 	@examples/demo.sh bin/naru

@@ -13,6 +13,7 @@ need() { # command package: package is wanted when command is missing
 PATH=$PATH:/usr/sbin:/sbin
 wanted=
 need busybox busybox-static
+need cc "gcc libc6-dev"
 need curl curl
 need ip iproute2
 need iptables iptables

@@ -27,7 +27,10 @@ func NewNetNS() (*NetNS, error) {
 	if err != nil {
 		return nil, err
 	}
-	return n, n.IP("link", "set", "lo", "up")
+	if err := n.IP("link", "set", "lo", "up"); err != nil {
+		return nil, errors.Join(err, n.Close())
+	}
+	return n, nil
 }
 
 // NetNSOf opens the one that a process is in.
