@@ -48,7 +48,7 @@ const keeper = "naru/cmd/naru-keeper"
 var programs = []string{"nft", "ip", "mke2fs", "mkfs.xfs"}
 
 // bootTimeout bounds a whole run: the boot takes seconds, and the tests some minutes on a machine that is emulated.
-const bootTimeout = 15 * time.Minute
+const bootTimeout = 18 * time.Minute
 
 func TestInVM(t *testing.T) {
 	suites := chosen(os.Getenv("NARU_VM"))
