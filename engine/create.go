@@ -149,7 +149,7 @@ func (e *Engine) reserve(c Container) (*entry, error) {
 	if err := e.nameFree(c.Name); err != nil {
 		return nil, err
 	}
-	if !c.Spec.HostUserNS {
+	if !c.Spec.HostUserNS && len(e.cfg.UIDMap) == 0 {
 		base, err := pickIDBase(c.ID, e.baseTaken())
 		if err != nil {
 			return nil, err

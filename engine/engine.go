@@ -21,6 +21,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/opencontainers/runtime-spec/specs-go"
+
 	"naru/engine/image"
 	"naru/engine/keeper"
 	"naru/engine/logs"
@@ -41,6 +43,17 @@ type Config struct {
 	Subnet   netip.Prefix  // the pool that networks are cut from
 	Forward  []Destination // of what containers print
 	Log      *slog.Logger
+	// Where naru itself is in a user namespace, an ordinary user's, there are no ranges to give away: every container has
+	// the ids that naru has, in a user namespace of its own. Nil: each has its own range.
+	UIDMap, GIDMap []specs.LinuxIDMapping
+	Ports          Ports // publishes ports beyond the kernel's rules; nil: nobody need
+}
+
+// Ports publishes ports in the network of the machine, when the engine has a network of its own in which rules reach
+// nobody outside.
+type Ports interface {
+	// Set makes these the ones that are published, and no others. It is called again and again.
+	Set(ctx context.Context, all []network.Publication) error
 }
 
 // Resolver answers the name questions of containers. The engine tells it where to listen before a container can ask,
@@ -63,6 +76,7 @@ type Name struct {
 type Engine struct {
 	cfg     Config
 	tag     string // four hex digits that set this engine's kernel objects apart from another engine's
+	group   string // the cgroup above its containers', "" when an ordinary user can have none
 	net     *network.Manager
 	volumes *volume.Store
 	log     *slog.Logger
@@ -114,7 +128,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 		return nil, fmt.Errorf("clear the data folder: %w", err)
 	}
 	e := &Engine{
-		cfg: cfg, tag: Tag(dir), volumes: volumes, log: cfg.Log,
+		cfg: cfg, tag: Tag(dir), group: sandbox.OwnCgroup("naru-"+Tag(dir), cfg.Keeper.Info().PID), volumes: volumes, log: cfg.Log,
 		containers: map[string]*entry{},
 		networks:   map[string]Network{},
 		steps:      map[string]stepHold{},
@@ -167,7 +181,7 @@ func (e *Engine) leave(ctx context.Context) {
 		return
 	}
 	e.logFailure("remove the networks", e.net.RemoveAll(ctx))
-	e.logFailure("remove the cgroup", sandbox.RemoveCgroup(ctx, "/naru-"+e.tag))
+	e.logFailure("remove the cgroup", sandbox.RemoveCgroup(ctx, e.group))
 }
 
 // repairInterval bounds how long the kernel's network can differ from the wanted one after someone else changed it.
@@ -180,4 +194,11 @@ func (e *Engine) containerDir(id string) string {
 	return filepath.Join(e.cfg.DataDir, "containers", id)
 }
 func (e *Engine) logDir(id string) string { return filepath.Join(e.containerDir(id), "log") }
-func (e *Engine) cgroup(id string) string { return "/naru-" + e.tag + "/" + id }
+
+// cgroup is where a container's is, or "".
+func (e *Engine) cgroup(id string) string {
+	if e.group == "" {
+		return ""
+	}
+	return e.group + "/" + id
+}

@@ -111,10 +111,10 @@ func (e *Engine) execSpec(ctx context.Context, c Container, x ExecSpec) (*specs.
 	if x.TTY {
 		env = mergeEnv([]string{"TERM=xterm"}, env)
 	}
-	ids := idMap(c)
+	ids := e.idMaps(c)
 	return sandbox.DefaultSpec(sandbox.Defaults{
 		Args: x.Command, Env: env, Cwd: firstOf(x.WorkingDir, c.Spec.WorkingDir, img.WorkingDir, "/"),
-		User: user, Terminal: x.TTY, UIDMap: ids, GIDMap: ids,
+		User: user, Terminal: x.TTY, UIDMap: ids.uids, GIDMap: ids.gids,
 	})
 }
 

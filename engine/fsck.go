@@ -88,7 +88,7 @@ func (e *Engine) folders(context.Context) ([]string, error) {
 }
 
 func (e *Engine) cgroups(context.Context) ([]string, error) {
-	return sandbox.ListCgroups("/naru-" + e.tag)
+	return sandbox.ListCgroups(e.group)
 }
 
 func (e *Engine) endpoints(ctx context.Context) ([]string, error) { return e.net.Endpoints(ctx) }

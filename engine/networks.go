@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -338,6 +339,21 @@ func (e *Engine) applyLocked(ctx context.Context) error {
 		return fmt.Errorf("apply the network: %w", err)
 	}
 	e.applied.Store(true)
+	return errors.Join(e.publishOutside(ctx, state), e.answerNames(ctx, state))
+}
+
+// publishOutside publishes ports where rules do not reach. One that cannot be had keeps nobody else from being reached.
+func (e *Engine) publishOutside(ctx context.Context, state network.State) error {
+	if e.cfg.Ports == nil {
+		return nil
+	}
+	if err := e.cfg.Ports.Set(ctx, state.Publications); err != nil {
+		return fmt.Errorf("publish ports: %w", err)
+	}
+	return nil
+}
+
+func (e *Engine) answerNames(ctx context.Context, state network.State) error {
 	if e.cfg.Resolver == nil {
 		return nil
 	}

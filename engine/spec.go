@@ -26,7 +26,11 @@ type specInput struct {
 	dir     string            // the container's own folder, with resolv.conf, hosts and hostname
 	cgroup  string
 	netns   string // path of another container's network namespace, or ""
+	ids     idMaps
 }
+
+// idMaps are a container's ids outside; none when it shares naru's user namespace.
+type idMaps struct{ uids, gids []specs.LinuxIDMapping }
 
 // runtimeSpec turns a container into an OCI runtime spec: what the user asked for, else what the image says, else
 // Docker's defaults.
@@ -35,11 +39,10 @@ func runtimeSpec(in specInput) (*specs.Spec, error) {
 	if err != nil {
 		return nil, err
 	}
-	ids := idMap(in.c)
 	s, err := sandbox.DefaultSpec(sandbox.Defaults{
 		Args: args, Env: processEnv(in.c, in.img), Cwd: firstOf(in.c.Spec.WorkingDir, in.img.WorkingDir, "/"),
 		User: in.user, Hostname: hostname(in.c), Terminal: in.c.Spec.TTY, ReadOnly: in.c.Spec.ReadOnly,
-		UIDMap: ids, GIDMap: ids, HostNetwork: in.c.Spec.Network == HostNetwork || in.netns != "",
+		UIDMap: in.ids.uids, GIDMap: in.ids.gids, HostNetwork: in.c.Spec.Network == HostNetwork || in.netns != "",
 	})
 	if err != nil {
 		return nil, err
@@ -49,7 +52,7 @@ func runtimeSpec(in specInput) (*specs.Spec, error) {
 	}
 	s.Linux.CgroupsPath = in.cgroup
 	s.Linux.Resources = resources(in.c.Spec.Limits, s.Linux.Resources)
-	s.Mounts = append(s.Mounts, mounts(in, ids)...)
+	s.Mounts = append(s.Mounts, mounts(in)...)
 	return s, nil
 }
 
@@ -125,18 +128,26 @@ func resources(l naru.Limits, r *specs.LinuxResources) *specs.LinuxResources {
 	return r
 }
 
-// idMap maps the container's ids to its own range outside; none when it shares the host's user namespace.
-func idMap(c Container) []specs.LinuxIDMapping {
+func (e *Engine) idMaps(c Container) idMaps {
 	if c.Spec.HostUserNS {
-		return nil
+		return idMaps{}
 	}
-	return []specs.LinuxIDMapping{{ContainerID: 0, HostID: c.IDBase, Size: idRange}}
+	return e.idMapsAt(c.IDBase)
+}
+
+// idMapsAt maps ids to the range that begins at base.
+func (e *Engine) idMapsAt(base uint32) idMaps {
+	if len(e.cfg.UIDMap) > 0 {
+		return idMaps{e.cfg.UIDMap, e.cfg.GIDMap}
+	}
+	own := []specs.LinuxIDMapping{{ContainerID: 0, HostID: base, Size: idRange}}
+	return idMaps{own, own}
 }
 
 // mounts are the container's own files, then what the user asked for. Each is id-mapped like the root filesystem:
 // root in the container writes as root on the volume, and as nobody everywhere else.
-func mounts(in specInput, ids []specs.LinuxIDMapping) []specs.Mount {
-	out := etcMounts(in.dir, ids)
+func mounts(in specInput) []specs.Mount {
+	out := etcMounts(in.dir, in.ids)
 	for _, target := range in.c.Spec.Tmpfs {
 		out = append(out, tmpfs(target))
 	}
@@ -145,18 +156,18 @@ func mounts(in specInput, ids []specs.LinuxIDMapping) []specs.Mount {
 		if m.ReadOnly {
 			options = append(options, "ro")
 		}
-		out = append(out, bind(ids, in.sources[m.Target], m.Target, options...))
+		out = append(out, bind(in.ids, in.sources[m.Target], m.Target, options...))
 	}
 	return out
 }
 
-func bind(ids []specs.LinuxIDMapping, source, target string, options ...string) specs.Mount {
-	return specs.Mount{Type: "bind", Source: source, Destination: target, UIDMappings: ids, GIDMappings: ids,
+func bind(ids idMaps, source, target string, options ...string) specs.Mount {
+	return specs.Mount{Type: "bind", Source: source, Destination: target, UIDMappings: ids.uids, GIDMappings: ids.gids,
 		Options: append([]string{"rbind", "rprivate"}, options...)}
 }
 
 // etcMounts put the files that writeEtc wrote into dir in their places.
-func etcMounts(dir string, ids []specs.LinuxIDMapping) []specs.Mount {
+func etcMounts(dir string, ids idMaps) []specs.Mount {
 	var out []specs.Mount
 	for _, name := range etcFiles {
 		out = append(out, bind(ids, filepath.Join(dir, name), "/etc/"+name, "nosuid", "nodev", "noexec"))

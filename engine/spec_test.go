@@ -70,15 +70,21 @@ func TestPickIDBaseAvoidsTakenRanges(t *testing.T) {
 
 func TestRuntimeSpecMapsIDsUnlessAskedNot(t *testing.T) {
 	c := Container{ID: strings.Repeat("ab", 16), IDBase: firstIDBase, Spec: ContainerSpec{Command: []string{"sh"}}}
-	s, err := runtimeSpec(specInput{c: c, dir: "/d"})
+	e := &Engine{}
+	s, err := runtimeSpec(specInput{c: c, dir: "/d", ids: e.idMaps(c)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(s.Linux.UIDMappings) != 1 || s.Linux.UIDMappings[0].HostID != firstIDBase || !hasUserNS(s) {
 		t.Fatalf("mappings %v: root inside is not mapped away", s.Linux.UIDMappings)
 	}
+	e.cfg.UIDMap = []specs.LinuxIDMapping{{Size: 1}}
+	e.cfg.GIDMap = e.cfg.UIDMap
+	if s, err = runtimeSpec(specInput{c: c, dir: "/d", ids: e.idMaps(c)}); err != nil || !hasUserNS(s) || s.Linux.UIDMappings[0].HostID != 0 {
+		t.Fatalf("mappings %v, %v: an ordinary user has no range to give away", s.Linux.UIDMappings, err)
+	}
 	c.Spec.HostUserNS = true
-	if s, err = runtimeSpec(specInput{c: c, dir: "/d"}); err != nil || hasUserNS(s) || len(s.Linux.UIDMappings) != 0 {
+	if s, err = runtimeSpec(specInput{c: c, dir: "/d", ids: e.idMaps(c)}); err != nil || hasUserNS(s) || len(s.Linux.UIDMappings) != 0 {
 		t.Fatalf("%v: the host's user namespace was asked for", err)
 	}
 }

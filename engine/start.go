@@ -137,7 +137,7 @@ func (e *Engine) sandboxConfig(ctx context.Context, c Container, from *sources) 
 		return sandbox.Config{}, fmt.Errorf("find its root filesystem: %w", err)
 	}
 	img := root.Image.Config
-	in := specInput{c: c, img: img, dir: e.containerDir(c.ID), cgroup: e.cgroup(c.ID)}
+	in := specInput{c: c, img: img, dir: e.containerDir(c.ID), cgroup: e.cgroup(c.ID), ids: e.idMaps(c)}
 	if in.user, err = findUser(root, firstOf(c.Spec.User, img.User, "0:0")); err != nil {
 		return sandbox.Config{}, err
 	}

@@ -159,10 +159,10 @@ func writeStepEtc(dir string, step Step, addr, nameserver netip.Addr) error {
 }
 
 func (e *Engine) stepConfig(step Step, id, dir string, hold stepHold) (sandbox.Config, error) {
-	ids := []specs.LinuxIDMapping{{ContainerID: 0, HostID: hold.base, Size: idRange}}
+	ids := e.idMapsAt(hold.base)
 	s, err := sandbox.DefaultSpec(sandbox.Defaults{
 		Args: step.Process.Args, Env: step.Process.Env, Cwd: step.Process.Cwd, User: step.Process.User,
-		Hostname: firstOf(step.Hostname, "build"), ReadOnly: step.ReadOnly, UIDMap: ids, GIDMap: ids,
+		Hostname: firstOf(step.Hostname, "build"), ReadOnly: step.ReadOnly, UIDMap: ids.uids, GIDMap: ids.gids,
 	})
 	if err != nil {
 		return sandbox.Config{}, err
@@ -172,7 +172,7 @@ func (e *Engine) stepConfig(step Step, id, dir string, hold stepHold) (sandbox.C
 	s.Mounts = append(s.Mounts, etcMounts(dir, ids)...)
 	for _, m := range step.Mounts {
 		if m.Type == "bind" && !isOverlay(m.Source) {
-			m.UIDMappings, m.GIDMappings = ids, ids
+			m.UIDMappings, m.GIDMappings = ids.uids, ids.gids
 		}
 		s.Mounts = append(s.Mounts, m)
 	}

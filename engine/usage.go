@@ -83,7 +83,7 @@ func (e *Engine) Top(_ context.Context, idOrName string) ([]Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	pids, err := sandbox.Processes(e.cgroup(c.ID))
+	pids, err := e.processes(c)
 	if err != nil {
 		return nil, err
 	}
@@ -94,6 +94,13 @@ func (e *Engine) Top(_ context.Context, idOrName string) ([]Process, error) {
 		}
 	}
 	return out, nil
+}
+
+func (e *Engine) processes(c Container) ([]int, error) {
+	if group := e.cgroup(c.ID); group != "" {
+		return sandbox.Processes(group)
+	}
+	return sandbox.Companions(c.PID)
 }
 
 // readProcess is false for a process that has just ended.

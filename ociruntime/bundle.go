@@ -127,7 +127,7 @@ func isBind(m *specs.Mount) bool {
 func cgroupPath(id string, l *specs.Linux) (string, error) {
 	switch p := l.CgroupsPath; {
 	case p == "":
-		return sandbox.OwnCgroup("naru-oci-" + id), nil
+		return sandbox.OwnCgroup("naru-oci-"+id, os.Getpid()), nil
 	case strings.Count(p, ":") == 2 && !strings.Contains(p, "/"):
 		return "", naru.Errorf(naru.Unimplemented, "spec field linux.cgroupsPath %q: cgroups by systemd are not supported, use cgroupfs", p)
 	default:

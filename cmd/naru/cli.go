@@ -7,12 +7,14 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"naru/api/client"
+	"naru/engine/rootless"
 )
 
 // cli is one run of the program: its streams and the flags that every verb has.
@@ -29,6 +31,9 @@ type cli struct {
 // defaultRunDir is where a daemon that was told nothing else has its socket.
 const defaultRunDir = "/run/naru"
 
+// socketName is the socket for commands in a daemon's folder.
+const socketName = "naru.sock"
+
 // client asks the daemon that --host, NARU_HOST or the default names, in this order.
 func (c *cli) client() (*client.Client, error) {
 	for _, host := range []string{c.host, c.env("NARU_HOST")} {
@@ -36,7 +41,16 @@ func (c *cli) client() (*client.Client, error) {
 			return client.New(host)
 		}
 	}
-	return client.New(defaultRunDir + "/naru.sock")
+	return client.New(defaultSocket())
+}
+
+// defaultSocket is the own daemon's, for an ordinary user who has one, else root's.
+func defaultSocket() string {
+	own := filepath.Join(rootless.RunDir(defaultRunDir), socketName)
+	if _, err := os.Stat(own); err != nil {
+		return filepath.Join(defaultRunDir, socketName)
+	}
+	return own
 }
 
 // verb is what a command does.

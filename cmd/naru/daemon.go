@@ -20,6 +20,7 @@ import (
 
 	"naru/engine/keeper"
 	"naru/engine/network"
+	"naru/engine/rootless"
 	"naru/internal/cleanup"
 )
 
@@ -49,7 +50,7 @@ func serve(ctx context.Context, f serverFlags, log *slog.Logger) (err error) {
 	if err != nil {
 		return err
 	}
-	api, err := listenAPI(filepath.Join(f.run, "naru.sock"))
+	api, err := listenAPI(filepath.Join(f.run, socketName))
 	if err != nil {
 		return err
 	}
@@ -91,10 +92,14 @@ func listenAPI(path string) (net.Listener, error) {
 	return l, nil
 }
 
-// restrict lets only root, and the group naru where there is one, give commands: whoever may is as good as root.
+// restrict lets only root, and the group naru where there is one, give commands: whoever may is as good as root. An
+// ordinary user's daemon takes commands from that user.
 func restrict(path string) error {
 	if err := os.Chmod(path, 0o660); err != nil {
 		return fmt.Errorf("restrict the command socket: %w", err)
+	}
+	if rootless.Entered() {
+		return nil
 	}
 	g, err := user.LookupGroup("naru")
 	if err != nil {
@@ -113,6 +118,9 @@ func restrict(path string) error {
 // listenHTTP takes the socket for requests from the keeper, so that requests wait, and do not fail, while one daemon
 // ends and the next begins. A socket of an address that is no longer asked for is closed.
 func (d *daemon) listenHTTP(ctx context.Context) (net.Listener, error) {
+	if d.user != nil {
+		return d.user.listenHTTP(ctx, d.flags.http)
+	}
 	l, err := d.keeper.Listen(ctx, "tcp", d.flags.http)
 	if err != nil {
 		return nil, fmt.Errorf("listen for requests on %s%s: %w", d.flags.http, holder(d.flags.http), err)
@@ -153,13 +161,6 @@ func (d *daemon) leave(ctx context.Context) error {
 		return fmt.Errorf("end the keeper: %w", err)
 	}
 	return nil
-}
-
-// closing runs a cleanup whose error has no other place to go.
-func closing(log *slog.Logger, doing string, f func() error) {
-	if err := f(); err != nil {
-		log.Error(doing, "err", err)
-	}
 }
 
 // routerGrace bounds how long a daemon that ends waits for requests under way: the next one cannot begin before.

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 
+	"naru/engine/rootless"
 	"naru/engine/sandbox/fork"
 	"naru/naru"
 )
@@ -34,6 +35,9 @@ func becomeWhole() error {
 		return fmt.Errorf("start the whole of naru: %w", err)
 	}
 	defer exe.Close()
+	if err := rootless.StayMortal(); err != nil {
+		return err
+	}
 	path := fmt.Sprintf("/proc/self/fd/%d", exe.Fd())
 	return fmt.Errorf("start the whole of naru: %w", syscall.Exec(path, os.Args, os.Environ()))
 }

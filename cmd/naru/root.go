@@ -10,7 +10,7 @@ import (
 )
 
 const rootLong = `naru takes a folder of code to a running, routed app on this machine: it builds images, mints releases, rolls them
-out without losing a request, and keeps their containers running. A daemon does the work (naru server, as root); every
+out without losing a request, and keeps their containers running. A daemon does the work (naru server); every
 other command talks to it.
 
 Exit codes:

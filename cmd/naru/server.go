@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"naru/engine/forward"
+	"naru/engine/rootless"
 	"naru/naru"
 )
 
@@ -26,7 +27,10 @@ type serverFlags struct {
 }
 
 const serverLong = `Run the daemon: it keeps what it is told in --data, listens for commands on RUN/naru.sock and for users' requests on
---http, and runs containers. It needs root.
+--http, and runs containers.
+
+An ordinary user can run one too, for itself: in a user namespace, where it is root, with the further ids of /etc/subuid
+where newuidmap is installed, and a network of its own, connected by slirp4netns or pasta where one of them is installed.
 
 Containers, their logs and the listening sockets live on when the daemon ends, is updated or dies; the next one takes
 them over. Daemons with different --data, --run, --subnet and --http can run side by side.
@@ -41,14 +45,14 @@ SIGTERM and Ctrl-C end it in order; a second one ends it at once.`
 
 func (c *cli) serverCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "server", Short: "Run the daemon (as root)", Long: serverLong, Args: between(0, 0),
+		Use: "server", Short: "Run the daemon", Long: serverLong, Args: between(0, 0),
 		Example: "  sudo naru server\n  sudo naru server --data /srv/naru --run /run/naru-test --http :8080 --subnet 10.88.0.0/16",
 	}
 	f := &serverFlags{}
 	fs := cmd.Flags()
-	fs.StringVar(&f.data, "data", "/var/lib/naru", "`folder` of what must not be lost")
-	fs.StringVar(&f.run, "run", defaultRunDir, "`folder` of sockets")
-	fs.StringVar(&f.http, "http", ":80", "`address` for users' requests")
+	fs.StringVar(&f.data, "data", rootless.DataDir("/var/lib/naru"), "`folder` of what must not be lost")
+	fs.StringVar(&f.run, "run", rootless.RunDir(defaultRunDir), "`folder` of sockets")
+	fs.StringVar(&f.http, "http", defaultHTTP(), "`address` for users' requests")
 	fs.StringVar(&f.subnetText, "subnet", "10.87.0.0/16", "`addresses` for containers")
 	fs.StringVar(&f.domain, "domain", "localhost", "apps without a host of their own answer at APP.`DOMAIN`")
 	fs.StringVar(&f.logFormat, "log-format", "text", "`text` or json")
@@ -62,6 +66,9 @@ func (c *cli) serverCommand() *cobra.Command {
 		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 		defer stop()
 		defer context.AfterFunc(ctx, stop)() // from then on a signal ends the program at once
+		if os.Geteuid() != 0 {
+			return serveAsUser(ctx, *f, logger)
+		}
 		return serve(ctx, *f, logger)
 	}
 	return cmd
@@ -84,9 +91,6 @@ func (f *serverFlags) check(logs io.Writer) (*slog.Logger, error) {
 	logger, err := newLogger(logs, f.logFormat, f.logLevel)
 	if err != nil {
 		return nil, err
-	}
-	if os.Geteuid() != 0 {
-		return nil, naru.Errorf(naru.PermissionDenied, "naru server needs root, to make namespaces, mounts, cgroups and network devices for containers: start it with sudo")
 	}
 	return logger, nil
 }
@@ -124,4 +128,11 @@ func parseListen(address string) (netip.Addr, uint16, error) {
 		return netip.Addr{}, 0, naru.Errorf(naru.InvalidArgument, "--http %q: %q is not an IP address", address, host)
 	}
 	return ip, uint16(n), nil
+}
+
+// closing runs a cleanup whose error has no other place to go.
+func closing(log *slog.Logger, doing string, f func() error) {
+	if err := f(); err != nil {
+		log.Error(doing, "err", err)
+	}
 }

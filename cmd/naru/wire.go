@@ -34,6 +34,7 @@ type daemon struct {
 	store    *store.Store
 	images   *image.Store
 	keeper   *keeper.Client
+	user     *ordinaryUser // who started the daemon; nil: root
 	names    *dns.Server
 	engine   *engine.Engine
 	router   *router.Router
@@ -84,12 +85,18 @@ func (d *daemon) openEngine(ctx context.Context, undo *cleanup.Stack) (err error
 	undo.Add(func() {
 		closing(d.log, "end the keeper", func() error { return d.leave(context.WithoutCancel(ctx)) })
 	})
+	if err := d.openUser(ctx, undo); err != nil {
+		return err
+	}
 	d.names = dns.New(dns.Config{Upstreams: dns.ResolvConf("/etc/resolv.conf"), Log: d.log})
-	d.engine, err = engine.Open(ctx, engine.Config{
+	cfg := engine.Config{
 		Store: d.store, Images: d.images, Keeper: d.keeper, Resolver: &resolver{keeper: d.keeper, server: d.names},
 		DataDir: d.flags.data, Subnet: d.flags.subnet, Forward: d.forward, Log: d.log.With("part", "engine"),
-	})
-	if err != nil {
+	}
+	if err := d.asUser(&cfg, undo); err != nil {
+		return err
+	}
+	if d.engine, err = engine.Open(ctx, cfg); err != nil {
 		return fmt.Errorf("open the engine: %w", err)
 	}
 	if err := d.engine.Adopt(ctx); err != nil {

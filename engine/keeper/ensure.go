@@ -33,6 +33,17 @@ func Ensure(ctx context.Context, o Options) (*Client, error) {
 	return c, nil
 }
 
+// PID is the process of the keeper that a folder has; an ErrGone when it has none.
+func PID(ctx context.Context, o Options) (int, error) {
+	dir, err := absolute(o.Dir)
+	if err != nil {
+		return 0, err
+	}
+	c := &Client{dir: dir}
+	err = c.hello(ctx, "")
+	return c.info.PID, err
+}
+
 // hello asks the keeper who it is.
 func (c *Client) hello(ctx context.Context, build string) error {
 	r, _, err := c.call(ctx, wire.Request{Op: wire.Hello})

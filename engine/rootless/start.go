@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -19,10 +20,13 @@ import (
 
 // Command is a program to run as root of a user namespace.
 type Command struct {
-	Args, Env  []string
-	Files      []*os.File // become 0, 1, 2, …
-	IDs        IDs
-	Namespaces uintptr // CLONE_NEW* to make beside those of users and of mounts
+	Args, Env []string
+	Files     []*os.File // become 0, 1, 2, …
+	IDs       IDs
+	Network   bool          // in a network namespace of its own
+	Join      *os.File      // pidfd of a process in whose namespaces, made by an earlier Run with Network, it runs
+	Mortal    bool          // it ends when this process does, however that does
+	Started   func(pid int) // called when it runs
 }
 
 // enteredEnv tells a program that Run started it, and for which user.
@@ -46,14 +50,30 @@ func RunDir(roots string) string {
 	return filepath.Join("/run/user", uid, "naru")
 }
 
+// DataDir is where naru keeps what must not be lost: root's folder for root, else one in the user's home.
+func DataDir(roots string) string {
+	if !Entered() && os.Geteuid() == 0 {
+		return roots
+	}
+	if dir := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "naru")
+	}
+	return filepath.Join(os.Getenv("HOME"), ".local/share/naru")
+}
+
 // Run runs this very program with other arguments, as root, and returns its exit status: 128 and the number of the
 // signal that ended it.
 func Run(c Command) (status int, err error) {
+	runtime.LockOSThread() // the kernel takes the end of the thread that forks for the parent's
+	defer runtime.UnlockOSThread()
 	p, err := c.start()
 	if err != nil {
 		return 0, fmt.Errorf("make a user namespace: %w", explain(err))
 	}
 	defer p.FD.Close()
+	if c.Started != nil {
+		c.Started(p.PID)
+	}
 	defer passSignals(p)()
 	return await(p)
 }
@@ -64,11 +84,32 @@ func (c Command) start() (fork.Process, error) {
 		return fork.Process{}, err
 	}
 	defer self.Close()
-	return fork.Start(fork.Cmd{
-		Exe: self, Args: c.Args, Files: c.Files,
-		Env:        append(c.Env[:len(c.Env):len(c.Env)], enteredEnv+"="+strconv.Itoa(os.Getuid())),
-		Namespaces: unix.CLONE_NEWUSER | unix.CLONE_NEWNS | c.Namespaces, MapIDs: c.IDs.write,
-	})
+	cmd := fork.Cmd{
+		Exe: self, Args: c.Args, Files: c.Files, KillWithParent: c.Mortal,
+		Env: append(c.Env[:len(c.Env):len(c.Env)], enteredEnv+"="+strconv.Itoa(os.Getuid())),
+	}
+	if c.Join != nil {
+		cmd.Joins = []fork.Join{{File: c.Join, Flags: unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWNET}}
+		return fork.Start(cmd)
+	}
+	cmd.Namespaces, cmd.MapIDs = unix.CLONE_NEWUSER|unix.CLONE_NEWNS, c.IDs.write
+	if c.Network {
+		cmd.Namespaces |= unix.CLONE_NEWNET
+	}
+	return fork.Start(cmd)
+}
+
+// StayMortal is for a program that a Mortal Run started, before it becomes another: the kernel notes with the thread which
+// is to end with the parent, and a program's next one begins as the thread that calls it.
+func StayMortal() error {
+	if !Entered() {
+		return nil
+	}
+	runtime.LockOSThread()
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
+		return fmt.Errorf("arrange to end with the parent: %w", err)
+	}
+	return nil
 }
 
 // explain names the switches of the kernel and of distributions that keep ordinary users from user namespaces.

@@ -80,25 +80,6 @@ func cgroupManager(path string, res *cgroups.Resources) (cgroups.Manager, error)
 	return m, nil
 }
 
-// OwnCgroup is the path of a cgroup of naru's own: right below the root, or for an ordinary user below the cgroup that
-// this process is in, when that was delegated to the user; "" when it was not.
-func OwnCgroup(name string) string {
-	if !userns.RunningInUserNS() {
-		return "/" + name
-	}
-	b, err := os.ReadFile("/proc/self/cgroup")
-	if err != nil || !cgroups.IsCgroup2UnifiedMode() {
-		return ""
-	}
-	_, own, _ := strings.Cut(strings.TrimSpace(string(b)), "::")
-	for _, file := range []string{"", "cgroup.procs", "cgroup.subtree_control"} {
-		if unix.Access(filepath.Join(cgroupMount, own, file), unix.W_OK) != nil {
-			return ""
-		}
-	}
-	return filepath.Join("/", own, name)
-}
-
 // facts tells the plan which cgroups a container can be shown.
 func (g *cgroup) facts() facts {
 	f := facts{Unified: cgroups.IsCgroup2UnifiedMode(), Cgroups: map[string]string{}, UserNS: userns.RunningInUserNS()}

@@ -29,8 +29,8 @@ type person struct {
 	bin    string    // its copies of naru's programs
 }
 
-// newPerson makes a user, with further ids or with its own alone.
-func newPerson(t testing.TB, ids bool) *person {
+// newPerson makes a user, with further ids or with its own alone, on a machine that lacks some programs.
+func newPerson(t testing.TB, ids bool, lacks ...string) *person {
 	t.Helper()
 	testkit.RequireRoot(t)
 	for _, program := range []string{"unshare", "nsenter", "setpriv", "busybox", "ip"} {
@@ -51,12 +51,12 @@ func newPerson(t testing.TB, ids bool) *person {
 		p.check(err, os.WriteFile(filepath.Join(p.bin, program), b, 0o755))
 	}
 	p.check(exec.Command("chown", "-R", strconv.Itoa(uid)+":"+strconv.Itoa(uid), p.dir).Run())
-	p.settle(ids)
+	p.settle(ids, lacks)
 	return p
 }
 
 // settle makes the namespaces in which the user lives. /dev/net/tun is open to everybody there, as it is on Linux.
-func (p *person) settle(ids bool) {
+func (p *person) settle(ids bool, lacks []string) {
 	p.Helper()
 	lines := ""
 	if ids {
@@ -69,8 +69,9 @@ cp -a /etc/passwd /mnt/passwd; echo 'sailor:x:%[1]d:%[1]d::%[2]s:/bin/sh' >>/mnt
 for f in subuid subgid; do printf '%[3]s' >/mnt/$f; touch /etc/$f; mount --bind /mnt/$f /etc/$f; done
 if [ -e /dev/net/tun ]; then mknod -m 666 /mnt/tun c 10 200; mount --bind /mnt/tun /dev/net/tun; fi
 ip link set lo up
+for f in %[4]s; do f=$(command -v $f) || continue; mount --bind /dev/null "$(readlink -f "$f")"; done
 echo settled
-exec sleep infinity`, uid, p.dir, lines)
+exec sleep infinity`, uid, p.dir, lines, strings.Join(lacks, " "))
 	p.holder = exec.Command("unshare", "--mount", "--net", "sh", "-c", script)
 	out, err := p.holder.StdoutPipe()
 	p.check(err)
@@ -104,8 +105,12 @@ func (p *person) check(errs ...error) {
 // command is a program that the user runs at home.
 func (p *person) command(name string, args ...string) *exec.Cmd {
 	id := strconv.Itoa(uid)
-	cmd := exec.Command("nsenter", append([]string{"--target", strconv.Itoa(p.holder.Process.Pid), "--mount", "--net", "--wd=" + p.dir,
-		"setpriv", "--reuid", id, "--regid", id, "--clear-groups", "--inh-caps=-all", name}, args...)...)
+	return p.asRoot("setpriv", append([]string{"--reuid", id, "--regid", id, "--clear-groups", "--inh-caps=-all", name}, args...)...)
+}
+
+// asRoot is a program that root runs at the user's home.
+func (p *person) asRoot(name string, args ...string) *exec.Cmd {
+	cmd := exec.Command("nsenter", append([]string{"--target", strconv.Itoa(p.holder.Process.Pid), "--mount", "--net", "--wd=" + p.dir, name}, args...)...)
 	cmd.Env = []string{"PATH=" + p.bin + ":/usr/bin:/bin:/usr/sbin:/sbin", "HOME=" + p.dir, "XDG_RUNTIME_DIR=" + p.path("run")}
 	return cmd
 }
