@@ -185,6 +185,9 @@ func attachDeviceProgram(dir string, prog []bpfInsn) error {
 		_              [88]byte
 	}{kind: unix.BPF_PROG_TYPE_CGROUP_DEVICE, count: uint32(len(prog)), insns: unsafe.Pointer(&prog[0]), license: unsafe.Pointer(&license)}
 	fd, _, errno := unix.Syscall(unix.SYS_BPF, unix.BPF_PROG_LOAD, uintptr(unsafe.Pointer(&load)), unsafe.Sizeof(load))
+	for errno == unix.EAGAIN { // a signal met the verifier, such as those that Go's scheduler sends itself
+		fd, _, errno = unix.Syscall(unix.SYS_BPF, unix.BPF_PROG_LOAD, uintptr(unsafe.Pointer(&load)), unsafe.Sizeof(load))
+	}
 	if errno != 0 {
 		return fmt.Errorf("load the device program: %w", errno)
 	}
