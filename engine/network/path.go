@@ -168,7 +168,7 @@ func links() ([]link, error) {
 func uplinkIndex() (int, error) {
 	for _, world := range []string{"192.0.2.1", "2001:db8::1"} {
 		routes, err := netlink.RouteGet(net.ParseIP(world))
-		if err == nil && len(routes) > 0 {
+		if err == nil && len(routes) > 0 && routes[0].Type == unix.RTN_UNICAST { // else the address is somebody's here
 			return routes[0].LinkIndex, nil
 		}
 		if err != nil && !isNoRoute(err) {
