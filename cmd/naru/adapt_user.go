@@ -198,7 +198,7 @@ func (u *ordinaryUser) listenHTTP(ctx context.Context, address string) (net.List
 	s := u.sockets(routerSockets)
 	f, err := s.Open(ctx, "tcp", address)
 	if err != nil {
-		return nil, fmt.Errorf("listen for requests on %s: %w", address, err)
+		return nil, fmt.Errorf("listen for requests: %w", rootless.ExplainPort("tcp", address, err))
 	}
 	defer f.Close()
 	if err := s.releaseOthers(ctx, map[string]bool{s.name("tcp", address): true}); err != nil {

@@ -121,7 +121,7 @@ func TestIDIsNotReusedUntilForgotten(t *testing.T) {
 
 func TestRunningChildIsKept(t *testing.T) {
 	c, dir := start(t)
-	p := spawn(t, c, "sleeper", "sleep 1000", keeper.Output{})
+	p := spawn(t, c, "sleeper", "exec sleep 1000", keeper.Output{})
 	if err := c.Forget(t.Context(), "sleeper"); !errors.Is(err, keeper.ErrKept) {
 		t.Errorf("forget: %v", err)
 	}
@@ -153,7 +153,7 @@ func TestRunningChildIsKept(t *testing.T) {
 
 func TestWaitEndsWithContext(t *testing.T) {
 	c, _ := start(t)
-	spawn(t, c, "sleeper", "sleep 1000", keeper.Output{})
+	spawn(t, c, "sleeper", "exec sleep 1000", keeper.Output{})
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
 	if _, err := c.Wait(ctx, "sleeper"); !errors.Is(err, context.DeadlineExceeded) {

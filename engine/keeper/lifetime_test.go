@@ -182,7 +182,7 @@ func TestConcurrentEnsuresStartOne(t *testing.T) {
 func TestExitsOutliveTheKeeper(t *testing.T) {
 	c, dir := start(t)
 	spawn(t, c, "ended/exec-1", "exit 5", keeper.Output{})
-	p := spawn(t, c, "running", "sleep 1000", keeper.Output{})
+	p := spawn(t, c, "running", "exec sleep 1000", keeper.Output{})
 	before := wait(t, c, "ended/exec-1")
 	killKeeper(t, c)
 	if _, err := c.Children(t.Context()); !errors.Is(err, keeper.ErrGone) {

@@ -86,7 +86,7 @@ func (f *Forwarder) Close() {
 func (f *Forwarder) open(ctx context.Context, w Forward) (*port, error) {
 	file, err := f.sockets.Open(ctx, w.Protocol, w.Address)
 	if err != nil {
-		return nil, explainPort(w, err)
+		return nil, ExplainPort(w.Protocol, w.Address, err)
 	}
 	defer file.Close()
 	p := &port{}
@@ -97,16 +97,16 @@ func (f *Forwarder) open(ctx context.Context, w Forward) (*port, error) {
 	return p, p.serveTCP(file)
 }
 
-// explainPort says in words why a port cannot be had.
-func explainPort(w Forward, err error) error {
+// ExplainPort says in words why a port of the host cannot be had.
+func ExplainPort(protocol, address string, err error) error {
 	switch {
 	case errors.Is(err, unix.EACCES):
 		return naru.Errorf(naru.PermissionDenied, "port %s/%s: ordinary users may not have ports below 1024 (sysctl net.ipv4.ip_unprivileged_port_start): "+
-			"choose a higher one", w.Address, w.Protocol)
+			"choose a higher one", address, protocol)
 	case errors.Is(err, unix.EADDRINUSE):
-		return naru.Errorf(naru.Conflict, "port %s/%s of the host is taken by another program", w.Address, w.Protocol)
+		return naru.Errorf(naru.Conflict, "port %s/%s of the host is taken by another program", address, protocol)
 	}
-	return fmt.Errorf("publish port %s/%s: %w", w.Address, w.Protocol, err)
+	return fmt.Errorf("open port %s/%s: %w", address, protocol, err)
 }
 
 // port is one port that is carried.

@@ -179,7 +179,7 @@ func TestForwarderNamesThePortThatCannotBeHad(t *testing.T) {
 	conn, err := net.Dial("tcp", address)
 	must(t, err)
 	must(t, conn.Close())
-	if err := explainPort(Forward{Protocol: "tcp", Address: ":80"}, unix.EACCES); !strings.Contains(err.Error(), "below 1024") {
+	if err := ExplainPort("tcp", ":80", unix.EACCES); !strings.Contains(err.Error(), "below 1024") {
 		t.Errorf("a low port: %v", err)
 	}
 	if _, err := sockets.Listen("tcp", "nowhere:http:x"); err == nil {
