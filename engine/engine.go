@@ -89,7 +89,6 @@ type Engine struct {
 	connecting map[string]netip.Addr            // addresses of running containers that are being put on one more network
 	published  map[string][]network.Publication // by the key that Publish was given
 	started    bool                             // Run has begun: changes reach the kernel
-	applied    atomic.Bool                      // the kernel has had the networks once: what a start needs of them is there
 	named      int                              // containers whose names the resolver knows; negative: it has not been told of any
 	events     eventLog
 

@@ -318,12 +318,20 @@ func (e *Engine) applyChange(ctx context.Context) error {
 	return e.applyNetwork(ctx)
 }
 
-// lead makes the kernel lead to the container's published ports, or no longer. One that has none changes nothing there.
+// lead makes the kernel lead to the container's published ports, or no longer. One that has none changes nothing there,
+// once its networks are there.
 func (e *Engine) lead(ctx context.Context, c Container) error {
-	if e.applied.Load() && len(c.ports()) == 0 {
+	if len(c.ports()) == 0 && e.joinable(c) {
 		return nil
 	}
 	return e.applyChange(ctx)
+}
+
+// joinable says whether the kernel has the container's networks.
+func (e *Engine) joinable(c Container) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return !slices.ContainsFunc(c.endpoints(), func(at Endpoint) bool { return !e.net.Has(e.networks[at.Network].Network) })
 }
 
 func (e *Engine) applyNetwork(ctx context.Context) error {
@@ -338,7 +346,6 @@ func (e *Engine) applyLocked(ctx context.Context) error {
 	if err := e.net.Apply(ctx, state); err != nil {
 		return fmt.Errorf("apply the network: %w", err)
 	}
-	e.applied.Store(true)
 	return errors.Join(e.publishOutside(ctx, state), e.answerNames(ctx, state))
 }
 

@@ -129,6 +129,12 @@ func bridgePrefix(tag string) string { return "nr" + tag + "-" }
 func vethPrefix(tag string) string   { return "nv" + tag + "-" }
 func tableName(tag string) string    { return "naru-" + tag }
 
+// Has says whether the network has been applied, so that containers can be attached to it.
+func (m *Manager) Has(n Network) bool {
+	_, ok := m.bridgeIndex(n.Bridge)
+	return ok
+}
+
 func (m *Manager) bridgeIndex(name string) (int, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -46,13 +46,13 @@ const (
 const stopCode = 3
 
 // spec is the container of the box. A steady one counts its lines until it is stopped, a brief one prints as fast as it
-// can. The trap stands before the server that shows that the box is ready.
+// can. The trap and the first line stand before the server that shows that the box is ready.
 func (b *box) spec() testkit.ContainerSpec {
 	script := fmt.Sprintf(`i=0; while [ $i -lt %d ]; do echo "line $((i=i+1))"; done; sleep 0.1; echo "end $i"; exit %d`, b.lines, b.code)
 	s := testkit.ContainerSpec{Name: b.name, Image: busybox, StopGrace: 5 * time.Second, AutoRemove: b.alone}
 	if b.port != 0 {
-		script = fmt.Sprintf(`trap 'echo "end $i"; exit %d' TERM; mkdir /tmp/w; echo %s >/tmp/w/name; httpd -p 80 -h /tmp/w
-i=0; while :; do echo "line $((i=i+1))"; sleep 0.05; done`, stopCode, b.name)
+		script = fmt.Sprintf(`i=0; trap 'echo "end $i"; exit %d' TERM; echo "line $((i=i+1))"; mkdir /tmp/w; echo %s >/tmp/w/name
+httpd -p 80 -h /tmp/w; while :; do sleep 0.05; echo "line $((i=i+1))"; done`, stopCode, b.name)
 		if b.rises {
 			s.Restart = "unless-stopped"
 		}
