@@ -102,16 +102,6 @@ func TestNoDaemon(t *testing.T) {
 	}
 }
 
-func TestServerNeedsRoot(t *testing.T) {
-	if os.Geteuid() == 0 {
-		t.Skip("runs as root")
-	}
-	got := naruCLI(t, "", "", "server", "--data", t.TempDir(), "--run", t.TempDir())
-	if got.code != exitFailed || !strings.Contains(got.err, "needs root") {
-		t.Errorf("%+v", got)
-	}
-}
-
 // daemonOf serves one answer to every request, and returns its host and the requests' bodies.
 func daemonOf(t *testing.T, answer http.HandlerFunc) (host string) {
 	t.Helper()
