@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -36,7 +37,12 @@ func TestAContainersLayerIsBoundedThroughItsLife(t *testing.T) {
 	if err := r.Remove(t.Context(), c.ID, false); err != nil {
 		t.Fatal(err)
 	}
-	if limit, err := quota.Of(root.Upper); err != nil || limit != (naru.DiskLimit{}) {
+	images := filepath.Dir(filepath.Dir(filepath.Dir(root.Upper)))
+	aside, err := filepath.Glob(filepath.Join(images, "removed", "*", "root", "upper"))
+	if err != nil || len(aside) != 1 {
+		t.Fatalf("set aside: %v, %v", aside, err)
+	}
+	if limit, err := quota.Of(aside[0]); err != nil || limit != (naru.DiskLimit{}) {
 		t.Errorf("the layer of a container that was removed has the limit %+v, %v", limit, err)
 	}
 }
