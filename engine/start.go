@@ -148,6 +148,9 @@ func (e *Engine) sandboxConfig(ctx context.Context, c Container, from *sources) 
 	if in.netns, err = e.sharedNetNS(c); err != nil {
 		return sandbox.Config{}, err
 	}
+	if err := os.MkdirAll(e.logDir(c.ID), 0o700); err != nil { // a crash or a power cut may have come after the row
+		return sandbox.Config{}, fmt.Errorf("make its folder: %w", err)
+	}
 	if err := writeEtc(in.dir, c, e.networkOf(c).Gateway); err != nil {
 		return sandbox.Config{}, err
 	}

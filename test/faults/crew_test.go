@@ -23,6 +23,7 @@ type crew struct {
 
 	workers []*worker
 	deploys deployer
+	ports   sync.Map // those that boxes had
 	running sync.WaitGroup
 	ctx     context.Context
 	over    context.Context // no act begins after it; one under way comes to its end
@@ -37,6 +38,16 @@ type worker struct {
 	made   int
 	boxes  []*box
 	acts   map[string]int // that were acknowledged
+}
+
+// freePort is one that no box had before: of those that containers publish, the host's own list knows nothing.
+func (c *crew) freePort() uint16 {
+	for {
+		port := testkit.FreePort(c.t)
+		if _, had := c.ports.LoadOrStore(port, true); !had {
+			return port
+		}
+	}
 }
 
 func newCrew(t *testing.T, d *testkit.Daemon, size int) *crew {
@@ -99,7 +110,7 @@ func (w *worker) run() {
 	w.made++
 	b := &box{name: fmt.Sprintf("w%d-%d", w.number, w.made), want: unsureRun}
 	if w.random.IntN(3) > 0 {
-		b.port, b.code, b.rises = testkit.FreePort(w.t), stopCode, w.random.IntN(3) == 0
+		b.port, b.code, b.rises = w.freePort(), stopCode, w.random.IntN(3) == 0
 	} else {
 		b.lines, b.code, b.alone = 1+w.random.IntN(3000), 10+w.random.IntN(90), w.random.IntN(3) == 0
 	}
