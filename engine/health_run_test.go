@@ -121,7 +121,7 @@ func TestAQuestionEndsInTime(t *testing.T) {
 func TestABackgroundProcessOfAQuestionDoesNotHoldIt(t *testing.T) {
 	r := newRig(t)
 	check := shell("sleep 4242 & exit 0")
-	check.Timeout = 200 * time.Millisecond
+	check.Timeout = 5 * time.Second // a start takes its time on a slow machine
 	r.untilHealth(r.start(forever, asked(check)).ID, engine.Healthy)
 }
 
