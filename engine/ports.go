@@ -56,7 +56,7 @@ func (e *Engine) publisher(id string, p naru.PublishedPort) string {
 
 // ExposedPort returns the lowest TCP port that the image says it listens on, or zero.
 func (e *Engine) ExposedPort(ctx context.Context, image string) (uint16, error) {
-	img, err := e.cfg.Images.Get(ctx, image)
+	img, err := e.cfg.Images.Find(ctx, image)
 	if err != nil {
 		return 0, err
 	}

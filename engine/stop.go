@@ -156,7 +156,7 @@ func (e *Engine) signal(en *entry, sig syscall.Signal) error {
 func (e *Engine) stopSignal(ctx context.Context, c Container) (syscall.Signal, error) {
 	name := c.Spec.StopSignal
 	if name == "" {
-		img, err := e.cfg.Images.Get(ctx, string(c.Image))
+		img, err := e.cfg.Images.Find(ctx, string(c.Image))
 		if err != nil {
 			return 0, fmt.Errorf("look for the stop signal of %s: %w", c.Name, err)
 		}
