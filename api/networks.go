@@ -3,8 +3,6 @@ package api
 import (
 	"net/netip"
 	"time"
-
-	"naru/naru"
 )
 
 // NetworkOptions are what a container asks of its networks, beyond the name of the first.
@@ -15,12 +13,6 @@ type NetworkOptions struct {
 	Networks []NetworkJoin `json:"networks,omitempty"` // further ones
 	DNS      []netip.Addr  `json:"dns,omitempty"`      // asked for names that are no container's
 	Hosts    []string      `json:"hosts,omitempty"`    // more of /etc/hosts: NAME:ADDRESS
-}
-
-// NetworkPlaces are a container's places on networks, and its ports of the host, once it has been started.
-type NetworkPlaces struct {
-	Endpoints []NetworkEndpoint    `json:"endpoints,omitempty"`
-	Published []naru.PublishedPort `json:"published,omitempty"`
 }
 
 // NetworkJoin asks for a place on a network.

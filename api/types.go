@@ -142,27 +142,35 @@ type Mount struct {
 	Subpath string `json:"subpath,omitempty"` // of the volume
 }
 
-// Container is a container of the engine.
+// ContainerSummary is what a list says of a container: who it is and how it is. A thousand of them are read in passing.
+type ContainerSummary struct {
+	ID          string               `json:"id"`
+	Name        string               `json:"name"`
+	Image       string               `json:"image"` // as it was asked for
+	ImageDigest naru.Digest          `json:"image_digest"`
+	Labels      map[string]string    `json:"labels,omitempty"`
+	State       string               `json:"state"` // created, starting, running, paused, restarting or exited
+	PID         int                  `json:"pid,omitempty"`
+	Addr        netip.Addr           `json:"addr,omitzero"`
+	Published   []naru.PublishedPort `json:"published,omitempty"` // of the host: those that it got at its start, before it those that it asks for
+	ExitCode    int                  `json:"exit_code"`
+	Signal      int                  `json:"signal,omitempty"` // that ended it
+	OOMKilled   bool                 `json:"oom_killed,omitempty"`
+	Reason      string               `json:"reason,omitempty"` // why it ended, in words
+	Error       string               `json:"error,omitempty"`  // why it could not be started
+	Health      *Health              `json:"health,omitempty"` // nil without a health check; in a list without what it answered
+	Restarts    int                  `json:"restarts,omitempty"`
+	RestartAt   time.Time            `json:"restart_at,omitzero"`
+	CreatedAt   time.Time            `json:"created_at"`
+	StartedAt   time.Time            `json:"started_at,omitzero"`
+	FinishedAt  time.Time            `json:"finished_at,omitzero"`
+}
+
+// Container is all that there is to say of a container of the engine.
 type Container struct {
-	ID          string        `json:"id"`
-	Name        string        `json:"name"`
-	Spec        ContainerSpec `json:"spec"`
-	ImageDigest naru.Digest   `json:"image_digest"`
-	State       string        `json:"state"` // created, starting, running, paused, restarting or exited
-	PID         int           `json:"pid,omitempty"`
-	Addr        netip.Addr    `json:"addr,omitzero"`
-	NetworkPlaces
-	ExitCode   int       `json:"exit_code"`
-	Signal     int       `json:"signal,omitempty"` // that ended it
-	OOMKilled  bool      `json:"oom_killed,omitempty"`
-	Reason     string    `json:"reason,omitempty"` // why it ended, in words
-	Error      string    `json:"error,omitempty"`  // why it could not be started
-	Health     *Health   `json:"health,omitempty"` // nil without a health check
-	Restarts   int       `json:"restarts,omitempty"`
-	RestartAt  time.Time `json:"restart_at,omitzero"`
-	CreatedAt  time.Time `json:"created_at"`
-	StartedAt  time.Time `json:"started_at,omitzero"`
-	FinishedAt time.Time `json:"finished_at,omitzero"`
+	ContainerSummary
+	Spec      ContainerSpec     `json:"spec"`
+	Endpoints []NetworkEndpoint `json:"endpoints,omitempty"` // its places on networks, once it has been started
 }
 
 // Health is how a container has answered its health check since its start.

@@ -32,15 +32,19 @@ func (e *Engine) Labelled(label string) []Container {
 func (e *Engine) list(wanted func(*entry) bool) []Container {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	out := []Container{}
+	var some []*entry
 	for _, en := range e.containers {
 		if wanted(en) {
-			out = append(out, en.c)
+			some = append(some, en)
 		}
 	}
-	slices.SortFunc(out, func(a, b Container) int {
-		return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID))
+	slices.SortFunc(some, func(a, b *entry) int {
+		return cmp.Or(a.c.CreatedAt.Compare(b.c.CreatedAt), cmp.Compare(a.c.ID, b.c.ID))
 	})
+	out := make([]Container, len(some))
+	for i, en := range some {
+		out[i] = en.c
+	}
 	return out
 }
 

@@ -12,9 +12,9 @@ import (
 )
 
 // Containers lists the engine's containers: those that run, or all, of these those that every filter KEY=VALUE lets pass.
-func (c *Client) Containers(ctx context.Context, all bool, filters ...string) ([]api.Container, error) {
+func (c *Client) Containers(ctx context.Context, all bool, filters ...string) ([]api.ContainerSummary, error) {
 	q := url.Values{"all": {strconv.FormatBool(all)}, "filter": filters}
-	return call[[]api.Container](ctx, c, http.MethodGet, "/v1/containers", q, nil)
+	return call[[]api.ContainerSummary](ctx, c, http.MethodGet, "/v1/containers", q, nil)
 }
 
 // Container reads one.

@@ -38,18 +38,26 @@ func (s *Server) listContainers(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	all = all || wanted.asksForState()
-	shown := []api.Container{}
+	shown := []api.ContainerSummary{}
 	for _, c := range containers {
-		if (all || isUp(c)) && wanted.match(c) {
-			shown = append(shown, c)
+		if (all || isUp(c.State)) && wanted.match(c) {
+			shown = append(shown, summary(c))
 		}
 	}
 	return list(w, shown)
 }
 
+// summary leaves out what the container has answered to its health check: the answers are the longest part of it.
+func summary(c api.Container) api.ContainerSummary {
+	if c.Health != nil {
+		c.Health = &api.Health{Status: c.Health.Status, Failing: c.Health.Failing}
+	}
+	return c.ContainerSummary
+}
+
 // isUp reports whether a list shows the container without being asked for all.
-func isUp(c api.Container) bool {
-	return c.State == "running" || c.State == "paused" || c.State == "restarting"
+func isUp(state string) bool {
+	return state == "running" || state == "paused" || state == "restarting"
 }
 
 func (s *Server) getContainer(w http.ResponseWriter, r *http.Request) error {

@@ -122,19 +122,27 @@ func (f *fake) ServeSession(_ context.Context, conn net.Conn) error {
 // containers is the engine's half, whose names meet those of apps.
 type containers struct{ *fake }
 
+// known is a container with much to say.
+func known(id, state string) api.Container {
+	answers := []api.HealthAnswer{{Output: "well"}}
+	return api.Container{ContainerSummary: api.ContainerSummary{ID: id, State: state, Health: &api.Health{Status: "healthy", Answers: answers}}}
+}
+
 func (c containers) List(context.Context) ([]api.Container, error) {
-	return []api.Container{{ID: "a", State: "running"}, {ID: "b", State: "exited"}}, c.err
+	return []api.Container{known("a", "running"), known("b", "exited")}, c.err
 }
 
 func (c containers) Get(_ context.Context, id string) (api.Container, error) {
-	return api.Container{ID: id, State: "running"}, c.err
+	return known(id, "running"), c.err
 }
 
 func (c containers) Create(_ context.Context, spec api.ContainerSpec) (api.Container, error) {
 	if spec.Image == "missing" {
 		return api.Container{}, naru.Errorf(naru.NotFound, `no image "missing"`)
 	}
-	return api.Container{ID: "new", Spec: spec}, c.err
+	ct := known("new", "created")
+	ct.Spec = spec
+	return ct, c.err
 }
 
 func (c containers) Start(context.Context, string) error { return c.startErr }

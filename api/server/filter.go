@@ -61,7 +61,7 @@ func (f filters) match(c api.Container) bool {
 }
 
 func isOf(c api.Container, image string) bool {
-	return c.Spec.Image == image || strings.TrimSuffix(c.Spec.Image, ":latest") == image ||
+	return c.Image == image || strings.TrimSuffix(c.Image, ":latest") == image ||
 		strings.HasPrefix(string(c.ImageDigest), image) || strings.HasPrefix(strings.TrimPrefix(string(c.ImageDigest), "sha256:"), image)
 }
 
@@ -71,6 +71,6 @@ func hasMount(c api.Container, v string) bool {
 
 func hasLabel(c api.Container, v string) bool {
 	key, value, withValue := strings.Cut(v, "=")
-	got, ok := c.Spec.Labels[key]
+	got, ok := c.Labels[key]
 	return ok && (!withValue || got == value)
 }

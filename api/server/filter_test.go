@@ -8,9 +8,11 @@ import (
 )
 
 func TestFilters(t *testing.T) {
-	c := api.Container{ID: "abcdef", Name: "web-1", State: "exited", ExitCode: 3, Health: &api.Health{Status: "healthy"}, ImageDigest: "sha256:1234", Spec: api.ContainerSpec{
-		Image: "nginx:latest", Labels: map[string]string{"a": "1", "b": ""},
-		Mounts: []api.Mount{{VolumeMount: naru.VolumeMount{Volume: "data", Target: "/d"}}}}}
+	c := api.Container{
+		ContainerSummary: api.ContainerSummary{ID: "abcdef", Name: "web-1", State: "exited", ExitCode: 3, Health: &api.Health{Status: "healthy"},
+			Image: "nginx:latest", ImageDigest: "sha256:1234", Labels: map[string]string{"a": "1", "b": ""}},
+		Spec: api.ContainerSpec{Mounts: []api.Mount{{VolumeMount: naru.VolumeMount{Volume: "data", Target: "/d"}}}},
+	}
 	for _, test := range []struct {
 		filters []string
 		want    bool

@@ -161,6 +161,6 @@ func (s *Server) pruneContainers(w http.ResponseWriter, r *http.Request) error {
 
 // isInstance reports whether the container belongs to an app, whose target keeps and removes it.
 func (s *Server) isInstance(c api.Container) bool {
-	_, ok := c.Spec.Labels[api.LabelApp]
+	_, ok := c.Labels[api.LabelApp]
 	return ok
 }

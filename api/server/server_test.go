@@ -357,6 +357,10 @@ func TestContainersAndImages(t *testing.T) {
 	if err := errors.Join(err, err2); err != nil || len(running) != 1 || len(all) != 2 {
 		t.Fatalf("%v %v %v", running, all, err)
 	}
+	one, err := c.Container(t.Context(), "a")
+	if err != nil || len(one.Health.Answers) != 1 || running[0].Health.Status != "healthy" || running[0].Health.Answers != nil {
+		t.Fatalf("one tells %+v (%v), a list %+v: want all of it, and in a list what counts", one.Health, err, running[0].Health)
+	}
 	imported, err := c.ImportImage(t.Context(), strings.NewReader("tar"), "busybox")
 	if err != nil || imported[0].Names[0] != "busybox" || string(f.tar) != "tar" {
 		t.Fatalf("%v %q %v", imported, f.tar, err)

@@ -132,16 +132,23 @@ func apiContainer(c engine.Container) api.Container {
 		v := naru.VolumeMount{Volume: naru.VolumeName(m.Volume), HostPath: m.HostPath, Target: m.Target, ReadOnly: m.ReadOnly, Limit: m.Limit}
 		spec.Mounts = append(spec.Mounts, api.Mount{VolumeMount: v, Subpath: m.Subpath})
 	}
-	state := string(c.State)
-	if c.Paused {
-		state = "paused"
-	}
-	return api.Container{
-		ID: c.ID, Name: c.Name, Spec: spec, ImageDigest: c.Image, State: state, PID: c.PID, Addr: c.Addr, NetworkPlaces: networkPlaces(c),
+	return api.Container{ContainerSummary: summary(c), Spec: spec, Endpoints: endpoints(c)}
+}
+
+func summary(c engine.Container) api.ContainerSummary {
+	out := api.ContainerSummary{
+		ID: c.ID, Name: c.Name, Image: c.Spec.Image, ImageDigest: c.Image, Labels: c.Spec.Labels,
+		State: string(c.State), PID: c.PID, Addr: c.Addr, Published: c.Ports,
 		ExitCode: c.ExitCode, Signal: c.Signal, OOMKilled: c.OOMKilled, Reason: c.Reason(), Error: c.Error,
-		Health: apiHealth(c.Health), Restarts: c.Restarts, RestartAt: c.RestartAt,
-		CreatedAt: c.CreatedAt, StartedAt: c.StartedAt, FinishedAt: c.FinishedAt,
+		Health: apiHealth(c.Health), Restarts: c.Restarts, RestartAt: c.RestartAt, CreatedAt: c.CreatedAt, StartedAt: c.StartedAt, FinishedAt: c.FinishedAt,
 	}
+	if c.Paused {
+		out.State = "paused"
+	}
+	if len(out.Published) == 0 {
+		out.Published = c.Spec.Ports
+	}
+	return out
 }
 
 func apiHealth(h *engine.Health) *api.Health {

@@ -122,10 +122,10 @@ func networkOptions(spec engine.ContainerSpec) api.NetworkOptions {
 	return o
 }
 
-func networkPlaces(c engine.Container) api.NetworkPlaces {
-	out := api.NetworkPlaces{Published: c.Ports}
+func endpoints(c engine.Container) []api.NetworkEndpoint {
+	var out []api.NetworkEndpoint
 	for _, at := range c.Endpoints {
-		out.Endpoints = append(out.Endpoints, api.NetworkEndpoint(at))
+		out = append(out, api.NetworkEndpoint(at))
 	}
 	return out
 }

@@ -223,7 +223,7 @@ func TestFlagsAfterTheImageAreTheCommands(t *testing.T) {
 		var q api.ContainerRun
 		_ = json.NewDecoder(r.Body).Decode(&q)
 		asked <- q
-		jsonAnswer(200, api.Container{ID: "abc"})(w, r)
+		jsonAnswer(200, api.Container{ContainerSummary: api.ContainerSummary{ID: "abc"}})(w, r)
 	})
 	got := naruCLI(t, host, "", "container", "run", "-d", "--rm", "-e", "A=1", "--userns", "host", "--cpus", "1.5", "--entrypoint", "", "busybox", "ls", "-l", "--rm")
 	q := <-asked

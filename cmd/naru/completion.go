@@ -58,8 +58,10 @@ func (c *cli) completeServices(f *appFlags) completer {
 }
 
 func (c *cli) completeContainers(all bool) completer {
-	list := func(ctx context.Context, cl *client.Client) ([]api.Container, error) { return cl.Containers(ctx, all) }
-	return complete(c, list, func(ct api.Container) string { return ct.Name })
+	list := func(ctx context.Context, cl *client.Client) ([]api.ContainerSummary, error) {
+		return cl.Containers(ctx, all)
+	}
+	return complete(c, list, func(ct api.ContainerSummary) string { return ct.Name })
 }
 
 func (c *cli) completeImages(cmd *cobra.Command, args []string, to string) ([]string, cobra.ShellCompDirective) {

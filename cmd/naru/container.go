@@ -30,16 +30,7 @@ func (c *cli) containerCommand(args []string) *cobra.Command {
 	})...)
 }
 
-// publishedPorts are the container's ports of the host: those that it got at its start, or asks for.
-func publishedPorts(ct api.Container) []naru.PublishedPort {
-	if len(ct.Published) > 0 {
-		return ct.Published
-	}
-	return ct.Spec.Ports
-}
-
-func portsText(ct api.Container) string {
-	published := publishedPorts(ct)
+func portsText(published []naru.PublishedPort) string {
 	ports := make([]string, len(published))
 	for i, p := range published {
 		host := ""

@@ -38,12 +38,12 @@ func (c *cli) containerInspectCommand() *cobra.Command {
 		if *format == "" {
 			return c.printJSON(all)
 		}
-		return c.printTemplate(*format, all)
+		return printTemplate(c, *format, all)
 	})
 	return cmd
 }
 
-func (c *cli) printTemplate(format string, all []api.Container) error {
+func printTemplate[T any](c *cli, format string, all []T) error {
 	t, err := template.New("--format").Parse(format)
 	if err != nil {
 		return naru.Errorf(naru.InvalidArgument, "%w", err)
@@ -81,7 +81,7 @@ func (c *cli) containerPortCommand() *cobra.Command {
 
 func (c *cli) printPorts(ct api.Container, only string) error {
 	found := only == ""
-	for _, p := range publishedPorts(ct) {
+	for _, p := range ct.Published {
 		inside := fmt.Sprintf("%d/%s", p.Port, p.Protocol)
 		host := "0.0.0.0"
 		if p.HostIP.IsValid() {

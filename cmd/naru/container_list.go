@@ -39,12 +39,12 @@ any value will do (of label all must), and every key must agree.`,
 	fs.StringVar(&f.format, "format", "", "Go `template` to print of each instead")
 	fs.BoolVar(&f.noTrunc, "no-trunc", false, "whole ids")
 	cmd.RunE = c.run(func(ctx context.Context, _ []string) error {
-		return ask(ctx, c, *asJSON, f.get, func(cs []api.Container) error { return c.showContainers(cs, f) })
+		return ask(ctx, c, *asJSON, f.get, func(cs []api.ContainerSummary) error { return c.showContainers(cs, f) })
 	})
 	return cmd
 }
 
-func (f listFlags) get(ctx context.Context, cl *client.Client) ([]api.Container, error) {
+func (f listFlags) get(ctx context.Context, cl *client.Client) ([]api.ContainerSummary, error) {
 	if f.latest {
 		f.last = 1
 	}
@@ -55,9 +55,9 @@ func (f listFlags) get(ctx context.Context, cl *client.Client) ([]api.Container,
 	return list, err
 }
 
-func (c *cli) showContainers(cs []api.Container, f listFlags) error {
+func (c *cli) showContainers(cs []api.ContainerSummary, f listFlags) error {
 	if f.format != "" {
-		return c.printTemplate(f.format, cs)
+		return printTemplate(c, f.format, cs)
 	}
 	if !f.quiet {
 		return containersTable(cs, time.Now(), f.noTrunc).write(c.out, c.colour(c.out))
@@ -77,20 +77,20 @@ func idText(id string, whole bool) string {
 	return shortID(id)
 }
 
-func containersTable(containers []api.Container, now time.Time, wholeIDs bool) *table {
+func containersTable(containers []api.ContainerSummary, now time.Time, wholeIDs bool) *table {
 	t := &table{header: []string{"ID", "NAME", "IMAGE", "STATE", "CREATED", "ADDRESS", "PORTS"}}
 	for _, ct := range containers {
 		addr := ""
 		if ct.Addr.IsValid() && (ct.State == "running" || ct.State == "paused") {
 			addr = ct.Addr.String()
 		}
-		t.row(text(idText(ct.ID, wholeIDs)), cell{ct.Name, bold}, text(ct.Spec.Image), containerStateCell(ct, now),
-			text(ago(now, ct.CreatedAt)), text(addr), text(portsText(ct)))
+		t.row(text(idText(ct.ID, wholeIDs)), cell{ct.Name, bold}, text(ct.Image), containerStateCell(ct, now),
+			text(ago(now, ct.CreatedAt)), text(addr), text(portsText(ct.Published)))
 	}
 	return t
 }
 
-func containerStateCell(ct api.Container, now time.Time) cell {
+func containerStateCell(ct api.ContainerSummary, now time.Time) cell {
 	switch {
 	case ct.State == "running" && ct.Health != nil:
 		return cell{fmt.Sprintf("running (%s), started %s", ct.Health.Status, ago(now, ct.StartedAt)), healthColours[ct.Health.Status]}
@@ -109,7 +109,7 @@ func containerStateCell(ct api.Container, now time.Time) cell {
 var healthColours = map[string]colour{"starting": yellow, "healthy": green, "unhealthy": red}
 
 // exitText is an exit status with its reason, where that says more.
-func exitText(ct api.Container) string {
+func exitText(ct api.ContainerSummary) string {
 	if ct.Reason == "" || ct.Reason == "exited" {
 		return fmt.Sprint(ct.ExitCode)
 	}

@@ -61,10 +61,10 @@ func TestTables(t *testing.T) {
 				{ServiceSpec: naru.ServiceSpec{Name: "web"}, ImageDigest: digest}}},
 			{Number: 1, CreatedAt: before(time.Hour), Reason: "up"},
 		}, now),
-		"containers.txt": containersTable([]api.Container{
+		"containers.txt": containersTable([]api.ContainerSummary{
 			{ID: "4f1c09d2a7b3ffff", Name: "web", State: "running", Addr: netip.MustParseAddr("10.87.0.2"), CreatedAt: before(time.Hour), StartedAt: before(time.Minute),
-				Spec: api.ContainerSpec{Image: "nginx", Ports: []naru.PublishedPort{{HostPort: 8080, Port: 80, Protocol: "tcp"},
-					{HostIP: netip.MustParseAddr("127.0.0.1"), HostPort: 53, Port: 53, Protocol: "udp"}}}},
+				Image: "nginx", Published: []naru.PublishedPort{{HostPort: 8080, Port: 80, Protocol: "tcp"},
+					{HostIP: netip.MustParseAddr("127.0.0.1"), HostPort: 53, Port: 53, Protocol: "udp"}}},
 			{ID: "b", Name: "oom", State: "exited", ExitCode: 137, OOMKilled: true, Reason: "out of memory", FinishedAt: before(time.Minute), CreatedAt: before(time.Hour)},
 			{ID: "c", Name: "ok", State: "exited", FinishedAt: before(time.Minute), CreatedAt: before(time.Hour)},
 			{ID: "d", Name: "new", State: "created", CreatedAt: before(time.Second)},
