@@ -140,12 +140,17 @@ func inWords(a answer) string {
 	return strings.Join(append(words, a.names...), " ")
 }
 
-// start runs a server on a free port of the loopback and returns a resolver that asks it.
+// start runs a server on a free port of the loopback and returns where that is.
 func start(t *testing.T, upstreams func() []netip.AddrPort) (*Server, string) {
+	t.Helper()
+	return startAt(t, "127.0.0.1:0", upstreams)
+}
+
+func startAt(t *testing.T, address string, upstreams func() []netip.AddrPort) (*Server, string) {
 	t.Helper()
 	s := New(Config{Upstreams: upstreams})
 	s.SetTable(testTable())
-	sockets, err := Bind(t.Context(), netip.MustParseAddrPort("127.0.0.1:0"))
+	sockets, err := Bind(t.Context(), netip.MustParseAddrPort(address))
 	if err != nil {
 		t.Fatal(err)
 	}

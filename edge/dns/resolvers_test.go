@@ -2,7 +2,6 @@ package dns
 
 import (
 	"bytes"
-	"context"
 	"net"
 	"net/netip"
 	"os"
@@ -83,29 +82,12 @@ func run(t *testing.T, words ...string) {
 func serveAt53(t *testing.T) {
 	t.Helper()
 	world := map[string]netip.Addr{"www.example.": netip.MustParseAddr("192.0.2.1"), "intranet.corp.example.": netip.MustParseAddr("192.0.2.2")}
-	s := New(Config{Upstreams: fixed(upstream(t, func(q query) []byte {
+	startAt(t, "127.0.0.1:53", fixed(upstream(t, func(q query) []byte {
 		if a, ok := world[q.question.Name.String()]; ok {
 			return says(a)(q)
 		}
 		return q.say(dnsmessage.RCodeNameError)
-	}))})
-	s.SetTable(testTable())
-	sockets, err := Bind(t.Context(), netip.MustParseAddrPort("127.0.0.1:53"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Add("test", sockets); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error)
-	go func() { done <- s.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
+	})))
 }
 
 // Who speaks EDNS gets over UDP what others must ask for over TCP.
