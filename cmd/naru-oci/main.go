@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime/debug"
 
 	"naru/engine/keeper"
 	"naru/engine/rootless"
@@ -19,9 +18,6 @@ import (
 var version = "unknown"
 
 func main() {
-	// It ends before there is anything worth collecting. The limit is for a spec that nobody expects.
-	debug.SetGCPercent(-1)
-	debug.SetMemoryLimit(64 << 20)
 	cmd := command.New(command.Options{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Version: version,
 		Root: rootless.RunDir("/run/naru") + "/oci", Init: keeper.Executable})
 	cmd.Use = "naru-oci"

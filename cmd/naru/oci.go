@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -18,8 +17,6 @@ func (c *cli) ociCommand() *cobra.Command {
 	eachCommand(cmd, func(cmd *cobra.Command) {
 		run := cmd.RunE
 		cmd.RunE = func(cmd *cobra.Command, args []string) error {
-			debug.SetGCPercent(-1) // as in naru-oci
-			debug.SetMemoryLimit(64 << 20)
 			err := run(cmd, args)
 			var status command.Exit
 			if errors.As(err, &status) {
