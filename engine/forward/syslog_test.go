@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"naru/engine/logs"
+	"naru/internal/testkit"
 )
 
 // form is a message of RFC 5424 as ours are.
@@ -121,25 +122,9 @@ func TestASyslogThatIsAwayGetsEverythingLater(t *testing.T) {
 	after.close()
 }
 
-// deps is where test/deps.sh unpacks.
-func deps() string {
-	if dir := os.Getenv("NARU_DEPS"); dir != "" {
-		return dir
-	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "naru-deps"
-	}
-	return filepath.Join(cache, "naru-deps")
-}
-
 // TestARealSyslog lets Debian's rsyslog receive by each transport, be killed and come back.
 func TestARealSyslog(t *testing.T) {
-	root := filepath.Join(deps(), "rsyslog")
-	program := filepath.Join(root, "usr/sbin/rsyslogd")
-	if _, err := os.Stat(program); err != nil {
-		t.Skipf("needs Debian's rsyslog: run make deps (%v)", err)
-	}
+	root, program := testkit.Debian(t, "rsyslog"), testkit.Debian(t, "rsyslog/usr/sbin/rsyslogd")
 	for _, transport := range []string{"tcp", "udp", "unix"} {
 		t.Run(transport, func(t *testing.T) {
 			d := &rsyslog{t: t, root: root, program: program, dir: t.TempDir()}

@@ -12,6 +12,8 @@ import (
 
 	"github.com/moby/profiles/seccomp"
 	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"naru/internal/testkit"
 )
 
 // runc is the peer: Debian's, as test/deps.sh unpacks it.
@@ -32,15 +34,7 @@ func newRunc(t *testing.T, s *suite) *runc {
 }
 
 func findRunc() string {
-	deps := os.Getenv("NARU_DEPS")
-	if deps == "" {
-		cache, err := os.UserCacheDir()
-		if err != nil {
-			return ""
-		}
-		deps = filepath.Join(cache, "naru-deps")
-	}
-	for _, path := range []string{filepath.Join(deps, "docker/usr/sbin/runc"), "/usr/sbin/runc", "/usr/bin/runc"} {
+	for _, path := range []string{filepath.Join(testkit.DebianDir(), "docker/usr/sbin/runc"), "/usr/sbin/runc", "/usr/bin/runc"} {
 		if _, err := os.Stat(path); err == nil {
 			return path
 		}

@@ -13,12 +13,10 @@ import (
 	"naru/internal/testkit"
 )
 
-// containerd is a daemon of the test's own, led by ctr, with naru's runtime as the BinaryName of its runc shim.
+// containerd is led by ctr, with naru's runtime as the BinaryName of its runc shim.
 type containerd struct {
-	peer
-	dir, rootfs, runtime string
-	namespace            string // and the cgroup above its containers
-	daemon               *exec.Cmd
+	*service
+	rootfs, runtime string
 }
 
 const containerdConfig = `version = 2
@@ -31,56 +29,31 @@ address = "DIR/sock"
 address = "DIR/sock.ttrpc"
 `
 
-func startContainerd(t testing.TB) *containerd {
+func startContainerd(t testing.TB) containerd {
 	t.Helper()
 	testkit.RequireRoot(t)
-	bin := unpacked(t, "docker/usr/bin")
-	dir, err := os.MkdirTemp("", "nc") // a socket's path is short of room
-	must(t, err)
-	c := &containerd{dir: dir, runtime: runtime(t), rootfs: makeRootfs(t, dir), namespace: "naru-peers-" + filepath.Base(dir)}
-	c.peer = peer{t, "ctr", func(args ...string) *exec.Cmd {
-		cmd := exec.Command(filepath.Join(bin, "ctr"), append([]string{"-a", filepath.Join(dir, "sock"), "-n", c.namespace}, args...)...)
-		return cmd
-	}}
-	config := filepath.Join(dir, "config.toml")
-	must(t, os.WriteFile(config, []byte(strings.ReplaceAll(containerdConfig, "DIR", dir)), 0o600))
-	log, err := os.Create(filepath.Join(dir, "log"))
-	must(t, err)
-	defer log.Close()
-	c.daemon = exec.Command(filepath.Join(bin, "containerd"), "-c", config)
-	c.daemon.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH")) // its shim is there
-	c.daemon.Stdout, c.daemon.Stderr = log, log
-	c.daemon.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Unshareflags: syscall.CLONE_NEWNS}
-	must(t, c.daemon.Start())
-	t.Cleanup(c.stop)
-	testkit.Eventually(t, 30*time.Second, "containerd answers", func() error { _, _, err := c.try("version"); return err })
-	return c
-}
-
-func (c *containerd) stop() {
-	if err := c.daemon.Process.Signal(syscall.SIGTERM); err != nil {
-		c.t.Error(err)
+	bin, runtime := testkit.Debian(t, "docker/usr/bin"), runtime(t)
+	s := newService(t, "ctr")
+	namespace := filepath.Base(s.parent) // containerd makes it the cgroup too
+	s.command = func(args ...string) *exec.Cmd {
+		return exec.Command(filepath.Join(bin, "ctr"), append([]string{"-a", s.socket(), "-n", namespace}, args...)...)
 	}
-	_ = c.daemon.Wait() // by a signal
-	endShims(c.dir)
-	if c.t.Failed() {
-		log, _ := os.ReadFile(filepath.Join(c.dir, "log"))
-		c.t.Logf("containerd: %s", log[max(0, len(log)-4000):])
-	}
-	c.removeGroups("/" + c.namespace)
-	if err := os.RemoveAll(c.dir); err != nil {
-		c.t.Error(err)
-	}
+	config := filepath.Join(s.dir, "config.toml")
+	must(t, os.WriteFile(config, []byte(strings.ReplaceAll(containerdConfig, "DIR", s.dir)), 0o600))
+	daemon := exec.Command(filepath.Join(bin, "containerd"), "-c", config)
+	daemon.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH")) // its shim is there
+	s.start(daemon, syscall.SysProcAttr{})
+	return containerd{s, makeRootfs(t, s.dir), runtime}
 }
 
 // run is the words of ctr run; options stand before the rootfs, then a name and a command.
-func (c *containerd) run(options string, args ...string) []string {
+func (c containerd) run(options string, args ...string) []string {
 	words := append([]string{"run", "--runc-binary", c.runtime}, strings.Fields(options)...)
 	return append(append(words, "--rootfs", c.rootfs), args...)
 }
 
 // onTerminal runs ctr on a terminal, which it wants for a container's.
-func (c *containerd) onTerminal(args ...string) string {
+func (c containerd) onTerminal(args ...string) string {
 	c.t.Helper()
 	cmd := c.command(args...)
 	out, err := exec.Command("script", "-qec", strings.Join(cmd.Args, " "), "/dev/null").CombinedOutput()
@@ -105,7 +78,7 @@ func TestContainerdRunsContainersWithNaru(t *testing.T) {
 }
 
 // live leads one container through every verb.
-func (c *containerd) live(t *testing.T) {
+func (c containerd) live(t *testing.T) {
 	log := filepath.Join(c.dir, "web.log")
 	c.want("", 0, c.run("-d --memory-limit 64000000 --cpus 0.5 --log-uri file://"+log, "web", "sh", "-c", "echo started; exec sleep 1000")...)
 	defer func() {

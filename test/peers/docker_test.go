@@ -15,80 +15,35 @@ import (
 )
 
 // docker is a dockerd of the test's own, whose default runtime is naru's.
-type docker struct {
-	peer
-	dir    string
-	env    []string
-	parent string // cgroup above its containers
-	daemon *exec.Cmd
-}
+type docker struct{ *service }
 
-// startDocker runs dockerd in its own network and mount namespace: what it makes there ends with it.
-func startDocker(t testing.TB) *docker {
+// startDocker runs dockerd in a network of its own too.
+func startDocker(t testing.TB) docker {
 	t.Helper()
 	testkit.RequireRoot(t)
-	bin, sbin, runtime := unpacked(t, "docker/usr/bin"), unpacked(t, "docker/usr/sbin"), runtime(t)
-	dir, err := os.MkdirTemp("", "np") // a socket's path is short of room
-	if err != nil {
-		t.Fatal(err)
+	bin, sbin, runtime := testkit.Debian(t, "docker/usr/bin"), testkit.Debian(t, "docker/usr/sbin"), runtime(t)
+	d := docker{newService(t, "docker")}
+	env := append(os.Environ(), "PATH="+bin+":"+sbin+":"+os.Getenv("PATH"), "DOCKER_HOST=unix://"+d.socket())
+	d.command = func(args ...string) *exec.Cmd {
+		cmd := exec.Command(filepath.Join(bin, "docker"), args...)
+		cmd.Env = env
+		return cmd
 	}
-	d := &docker{dir: dir, parent: "/naru-peers-" + filepath.Base(dir)}
-	d.peer = peer{t, "docker", d.command}
-	d.env = append(os.Environ(), "PATH="+bin+":"+sbin+":"+os.Getenv("PATH"), "DOCKER_HOST=unix://"+filepath.Join(dir, "sock"))
-	d.daemon = exec.Command(filepath.Join(sbin, "dockerd"), "--data-root", filepath.Join(dir, "data"), "--exec-root", filepath.Join(dir, "exec"),
-		"--pidfile", filepath.Join(dir, "pid"), "--host", "unix://"+filepath.Join(dir, "sock"), "--cgroup-parent", d.parent,
-		"--add-runtime", "naru="+runtime, "--default-runtime", "naru")
-	d.daemon.Env = d.env
-	d.daemon.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Cloneflags: syscall.CLONE_NEWNET, Unshareflags: syscall.CLONE_NEWNS}
-	log, err := os.Create(filepath.Join(dir, "log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer log.Close()
-	d.daemon.Stdout, d.daemon.Stderr = log, log
-	if err := d.daemon.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(d.stop)
-	testkit.Eventually(t, 30*time.Second, "dockerd answers", func() error { _, _, err := d.try("version"); return err })
+	dockerd := exec.Command(filepath.Join(sbin, "dockerd"), "--data-root", filepath.Join(d.dir, "data"),
+		"--exec-root", filepath.Join(d.dir, "exec"), "--pidfile", filepath.Join(d.dir, "pid"),
+		"--host", "unix://"+d.socket(), "--cgroup-parent", d.parent, "--add-runtime", "naru="+runtime, "--default-runtime", "naru")
+	dockerd.Env = env
+	d.start(dockerd, syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET})
 	d.load()
 	return d
 }
 
-func (d *docker) load() {
+func (d docker) load() {
 	d.t.Helper()
 	cmd := d.command("import", "-", "busybox")
 	cmd.Stdin = bytes.NewReader(testkit.BusyboxRootfs(d.t))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		d.t.Fatalf("import: %v: %s", err, out)
-	}
-}
-
-func (d *docker) command(args ...string) *exec.Cmd {
-	cmd := exec.Command("docker", args...)
-	cmd.Env = d.env
-	for _, v := range d.env {
-		if path, ok := strings.CutPrefix(v, "PATH="); ok {
-			cmd.Path = filepath.Join(filepath.SplitList(path)[0], "docker")
-			cmd.Err = nil
-		}
-	}
-	return cmd
-}
-
-func (d *docker) stop() {
-	if err := d.daemon.Process.Signal(syscall.SIGTERM); err != nil {
-		d.t.Error(err)
-	}
-	_ = d.daemon.Wait() // by a signal
-	endShims(d.dir)
-	if d.t.Failed() {
-		log, _ := os.ReadFile(filepath.Join(d.dir, "log"))
-		d.t.Logf("dockerd: %s", log[max(0, len(log)-4000):])
-	}
-	d.removeGroups(d.parent)
-	if err := os.RemoveAll(d.dir); err != nil {
-		d.t.Error(err)
 	}
 }
 
@@ -116,7 +71,7 @@ func TestDockerRunsContainersWithNaru(t *testing.T) {
 }
 
 // live leads one container through every verb.
-func (d *docker) live(t *testing.T) {
+func (d docker) live(t *testing.T) {
 	script := "echo started; mkdir /www; echo page > /www/index.html; exec httpd -f -p 80 -h /www"
 	d.want("", 0, "run", "-d", "--name", "web", "--ipc", "shareable", "-p", "8081:80", "-m", "64m", "--cpus", "0.5", "busybox", "sh", "-c", script)
 	defer d.want("web", 0, "rm", "-f", "web")
@@ -146,7 +101,7 @@ func (d *docker) live(t *testing.T) {
 }
 
 // wantPage asks the published port from within dockerd's network, whose loopback nobody has put up yet.
-func (d *docker) wantPage(t *testing.T) {
+func (d docker) wantPage(t *testing.T) {
 	t.Helper()
 	d.within("ip", "link", "set", "lo", "up")
 	if out := d.within("curl", "-sS", "127.0.0.1:8081"); out != "page\n" {
@@ -155,7 +110,7 @@ func (d *docker) wantPage(t *testing.T) {
 }
 
 // within runs a program in dockerd's network.
-func (d *docker) within(args ...string) string {
+func (d docker) within(args ...string) string {
 	d.t.Helper()
 	enter := []string{"-t", fmt.Sprint(d.daemon.Process.Pid), "-n"}
 	out, err := exec.Command("nsenter", append(enter, args...)...).CombinedOutput()

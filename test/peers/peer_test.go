@@ -3,14 +3,10 @@ package peers
 import (
 	"bytes"
 	"errors"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 
 	"naru/internal/testkit"
@@ -40,66 +36,6 @@ func (p *peer) want(words string, status int, args ...string) {
 	if got != status || !strings.Contains(out, words) {
 		p.t.Errorf("%s %s: status %d, want %d; said %q, want %q", p.name, strings.Join(args, " "), got, status, out, words)
 	}
-}
-
-// removeGroups removes what a peer leaves of the cgroup above its containers, and fails when one of those is left.
-func (p *peer) removeGroups(parent string) {
-	for _, pattern := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/*"} {
-		groups, _ := filepath.Glob(pattern + parent)
-		for _, g := range groups {
-			if err := removeGroups(g); err != nil {
-				p.t.Errorf("a cgroup is left: %v", err)
-			}
-		}
-	}
-}
-
-// removeGroups removes a cgroup, and fails when a container left one below it that is in use.
-func removeGroups(root string) error {
-	var groups []string
-	err := filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
-		if err == nil && e.IsDir() {
-			groups = append(groups, path)
-		}
-		return err
-	})
-	for _, g := range slices.Backward(groups) {
-		err = errors.Join(err, os.Remove(g))
-	}
-	return err
-}
-
-// endShims ends what a daemon leaves of its shims when it is interrupted while one says goodbye.
-func endShims(dir string) {
-	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
-	for _, file := range lines {
-		line, err := os.ReadFile(file)
-		if err != nil || !bytes.Contains(line, []byte("containerd-shim")) || !bytes.Contains(line, []byte(dir+"/")) {
-			continue
-		}
-		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
-		if err == nil {
-			_ = syscall.Kill(pid, syscall.SIGKILL) // it may have ended by now
-		}
-	}
-}
-
-// unpacked is a folder of what test/deps.sh unpacked.
-func unpacked(t testing.TB, folder string) string {
-	t.Helper()
-	deps := os.Getenv("NARU_DEPS")
-	if deps == "" {
-		cache, err := os.UserCacheDir()
-		if err != nil {
-			t.Skip("needs a home folder: ", err)
-		}
-		deps = filepath.Join(cache, "naru-deps")
-	}
-	path := filepath.Join(deps, folder)
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("needs Debian's %s: run make deps", filepath.Dir(folder))
-	}
-	return path
 }
 
 // runtime is the program that stands in for runc.

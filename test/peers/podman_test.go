@@ -43,7 +43,7 @@ network_config_dir = "DIR/net"
 func startPodman(t testing.TB) *podman {
 	t.Helper()
 	testkit.RequireRoot(t)
-	files := filepath.Dir(filepath.Dir(unpacked(t, "podman/usr/bin")))
+	files := filepath.Dir(filepath.Dir(testkit.Debian(t, "podman/usr/bin")))
 	libraries, _ := filepath.Glob(filepath.Join(files, "usr/lib/*-linux-gnu"))
 	dir, err := os.MkdirTemp("", "npod")
 	must(t, err)

@@ -5,10 +5,11 @@ import (
 	"debug/elf"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"naru/internal/testkit"
 )
 
 // wantedModules are what containers need of a kernel beyond what Debian builds in. The guest has no modprobe: all of
@@ -29,7 +30,7 @@ type kernel struct {
 // findKernel finds what `make deps` unpacked, or skips the test.
 func findKernel(t *testing.T) kernel {
 	t.Helper()
-	root := filepath.Join(depsFolder(t), "kernel")
+	root := filepath.Join(testkit.DebianDir(), "kernel")
 	images, err := filepath.Glob(filepath.Join(root, "boot", "vmlinuz-*"))
 	if err != nil || len(images) == 0 {
 		t.Skipf("needs a kernel in %s: run make deps", root)
@@ -45,19 +46,6 @@ func findKernel(t *testing.T) kernel {
 		t.Fatalf("list the kernel's modules: %v", err)
 	}
 	return k
-}
-
-// depsFolder is where test/deps.sh puts things.
-func depsFolder(t *testing.T) string {
-	t.Helper()
-	if dir := os.Getenv("NARU_DEPS"); dir != "" {
-		return dir
-	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return filepath.Join(cache, "naru-deps")
 }
 
 // installModules copies the wanted modules, and those that they depend on, and lists them in the order to load them.
