@@ -21,7 +21,7 @@ func (b *bench) exec() error {
 		remove = append(remove, func() error { return s.Remove(b.ctx, id) })
 		contestants = append(contestants, measure.Contestant{Name: s.name, Do: func() error { return s.Exec(id, "/busybox", "true") }})
 	}
-	all, err := measure.Alternate(b.warmup, 2*b.rounds, contestants...)
+	all, err := measure.Alternate(b.Warmup, 2*b.Rounds, contestants...)
 	if err != nil {
 		return err
 	}
@@ -73,11 +73,7 @@ func (b *bench) latency() ([]measure.Series, error) {
 	for _, s := range b.sides {
 		contestants = append(contestants, s.start(b.ctx))
 	}
-	all, err := measure.Alternate(b.warmup, b.rounds, contestants...)
-	if err == nil {
-		measure.Print(all...)
-	}
-	return all, err
+	return b.Alternate(contestants...)
 }
 
 func (b *bench) printRates() {
@@ -103,7 +99,7 @@ func (b *bench) list() error {
 			return err
 		}})
 	}
-	all, err := measure.Alternate(b.warmup, 2*b.rounds, contestants...)
+	all, err := measure.Alternate(b.Warmup, 2*b.Rounds, contestants...)
 	if err != nil {
 		return err
 	}

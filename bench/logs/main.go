@@ -5,39 +5,17 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
+	"naru/bench/lab"
 	"naru/bench/measure"
 	"naru/bench/peer"
-	"naru/internal/cleanup"
 )
-
-type options struct {
-	naru, deps     string
-	warmup, rounds int
-}
-
-func main() {
-	var o options
-	flag.StringVar(&o.naru, "naru", "bin/naru", "the naru program")
-	flag.StringVar(&o.deps, "deps", peer.Deps(), "where make deps unpacked Docker")
-	flag.IntVar(&o.warmup, "warmup", 1, "rounds that do not count")
-	flag.IntVar(&o.rounds, "rounds", 5, "rounds that count")
-	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, o); err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
-	}
-}
 
 // engine is what both of them can.
 type engine interface {
@@ -47,38 +25,24 @@ type engine interface {
 	PID() int
 }
 
-func run(ctx context.Context, o options) (err error) {
-	dir, err := os.MkdirTemp("", "nb")
+func main() { lab.Main(1, 5, bench) }
+
+func bench(ctx context.Context, l *lab.Lab) error {
+	rootfs, err := l.Rootfs(ctx, "naru/bench/lines")
 	if err != nil {
 		return err
 	}
-	var undo cleanup.Stack
-	defer undo.Run()
-	undo.Add(func() { err = errors.Join(err, os.RemoveAll(dir)) })
-	program, err := peer.Program(ctx, dir, "naru/bench/lines")
+	naru, err := l.StartNaru(ctx, nil, rootfs, "lines")
 	if err != nil {
 		return err
 	}
-	rootfs, err := peer.Rootfs(dir, program)
+	docker, err := l.StartDocker(ctx, rootfs, "lines")
 	if err != nil {
-		return err
-	}
-	naru, err := peer.StartNaru(ctx, o.naru, dir, nil)
-	if err != nil {
-		return err
-	}
-	undo.Add(func() { err = errors.Join(err, naru.Stop()) })
-	docker, err := peer.StartDocker(ctx, o.deps, dir)
-	if err != nil {
-		return err
-	}
-	undo.Add(func() { err = errors.Join(err, docker.Stop()) })
-	if err := errors.Join(naru.Import(rootfs, "lines"), docker.Import(rootfs, "lines")); err != nil {
 		return err
 	}
 	fmt.Printf("what keeping a container's lines costs of a core\n%s, dockerd %s\n", measure.Environment(), docker.Version())
-	for _, l := range loads {
-		if err := l.compare(ctx, o, naru, docker); err != nil {
+	for _, load := range loads {
+		if err := load.compare(ctx, l, naru, docker); err != nil {
 			return err
 		}
 	}
@@ -97,15 +61,14 @@ var loads = []load{
 	{"a line now and then", 10_000, 1, 500 * time.Microsecond},
 }
 
-func (l load) compare(ctx context.Context, o options, naru, docker engine) error {
+func (l load) compare(ctx context.Context, run *lab.Lab, naru, docker engine) error {
 	fmt.Printf("\n%s: %d lines of 100 bytes, each with a write of its own\n", l.name, l.lines)
-	all, err := measure.Alternate(o.warmup, o.rounds,
+	all, err := run.Alternate(
 		measure.Contestant{Name: "naru", Own: func() (time.Duration, error) { return l.cost(ctx, naru) }},
 		measure.Contestant{Name: "docker", Own: func() (time.Duration, error) { return l.cost(ctx, docker) }})
 	if err != nil {
 		return err
 	}
-	measure.Print(all...)
 	for _, s := range all {
 		fmt.Printf("%-12s %.2f µs a line\n", s.Name, float64(s.Median().Nanoseconds())/1e3/float64(l.lines))
 	}

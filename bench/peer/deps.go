@@ -6,18 +6,6 @@ import (
 	"path/filepath"
 )
 
-// Deps is where test/deps.sh puts things.
-func Deps() string {
-	if dir := os.Getenv("NARU_DEPS"); dir != "" {
-		return dir
-	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "naru-deps"
-	}
-	return filepath.Join(cache, "naru-deps")
-}
-
 // unpacked finds a program of Docker's among what test/deps.sh unpacked below deps.
 func unpacked(deps, name string) (string, error) {
 	for _, folder := range []string{"bin", "sbin"} {

@@ -6,84 +6,50 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
-	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
+	"naru/bench/lab"
 	"naru/bench/measure"
-	"naru/bench/peer"
-	"naru/internal/cleanup"
 )
 
-type options struct {
-	naru, deps     string
-	warmup, rounds int
-	megabytes      int
-	connections    int
-}
-
 func main() {
-	var o options
-	flag.StringVar(&o.naru, "naru", "bin/naru", "the naru program")
-	flag.StringVar(&o.deps, "deps", peer.Deps(), "where make deps unpacked Docker")
-	flag.IntVar(&o.warmup, "warmup", 3, "rounds that do not count")
-	flag.IntVar(&o.rounds, "rounds", 51, "rounds that count")
-	flag.IntVar(&o.megabytes, "megabytes", 128, "length of the stream of one round")
-	flag.IntVar(&o.connections, "connections", 200, "connections of one round")
-	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, o); err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
-	}
+	megabytes := flag.Int("megabytes", 128, "length of the stream of one round")
+	connections := flag.Int("connections", 200, "connections of one round")
+	lab.Main(3, 51, func(ctx context.Context, l *lab.Lab) error {
+		o := &outside{Lab: l, ctx: ctx, megabytes: *megabytes, connections: *connections}
+		return o.bench()
+	})
 }
 
-func run(ctx context.Context, o options) (err error) {
-	dir, err := os.MkdirTemp("", "nb")
-	if err != nil {
+func (o *outside) bench() (err error) {
+	if o.rootfs, err = o.Rootfs(o.ctx, "naru/bench/sink"); err != nil {
 		return err
 	}
-	var undo cleanup.Stack
-	defer undo.Run()
-	undo.Add(func() { err = errors.Join(err, os.RemoveAll(dir)) })
-	sink, err := peer.Program(ctx, dir, "naru/bench/sink")
-	if err != nil {
-		return err
-	}
-	rootfs, err := peer.Rootfs(dir, sink)
-	if err != nil {
-		return err
-	}
-	l := &lab{options: o, ctx: ctx, dir: dir, rootfs: rootfs, undo: &undo, failed: &err}
-	for _, open := range []func() error{l.openClient, l.openNaru, l.openDirect, l.openDocker} {
+	for _, open := range []func() error{o.openClient, o.openNaru, o.openDirect, o.openDocker} {
 		if err := open(); err != nil {
 			return err
 		}
 	}
 	fmt.Printf("%s\n\none stream of %d MB to a published port\n", measure.Environment(), o.megabytes)
-	if err := l.compare(l.stream, float64(o.megabytes)*8e-3, "Gbit/s"); err != nil {
+	if err := o.compare(o.stream, float64(o.megabytes)*8e-3, "Gbit/s"); err != nil {
 		return err
 	}
 	fmt.Printf("\n%d connections to a published port, one after the other\n", o.connections)
-	return l.compare(l.connect, float64(o.connections), "connections/s")
+	return o.compare(o.connect, float64(o.connections), "connections/s")
 }
 
 // compare runs one thing over every way in turn. Work is how much of the unit a round does.
-func (l *lab) compare(do func(address string) error, work float64, unit string) error {
+func (o *outside) compare(do func(address string) error, work float64, unit string) error {
 	var contestants []measure.Contestant
-	for _, w := range l.ways {
+	for _, w := range o.ways {
 		contestants = append(contestants, measure.Contestant{Name: w.name, Do: func() error { return do(w.address) }})
 	}
-	all, err := measure.Alternate(l.warmup, l.rounds, contestants...)
+	all, err := o.Alternate(contestants...)
 	if err != nil {
 		return err
 	}
-	measure.Print(all...)
 	for _, s := range all {
 		fmt.Printf("%-12s %.4g %s\n", s.Name, work/s.Median().Seconds(), unit)
 	}

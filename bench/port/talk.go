@@ -8,14 +8,14 @@ import (
 )
 
 // stream sends one round's megabytes; the answer says that they have all arrived.
-func (l *lab) stream(address string) error {
-	conn, err := l.dial(address, streamPort)
+func (o *outside) stream(address string) error {
+	conn, err := o.dial(address, streamPort)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
 	piece := make([]byte, 1<<20)
-	for range l.megabytes {
+	for range o.megabytes {
 		if _, err := conn.Write(piece); err != nil {
 			return err
 		}
@@ -27,23 +27,23 @@ func (l *lab) stream(address string) error {
 }
 
 // connect makes one round's connections, all from one thread: entering the client's network is not what is measured.
-func (l *lab) connect(address string) error {
-	return l.client.Do(func() error {
-		for range l.connections {
-			if err := l.greet(address); err != nil {
+func (o *outside) connect(address string) error {
+	return o.client.Do(func() error {
+		for range o.connections {
+			if err := o.greet(address); err != nil {
 				return err
 			}
 		}
-		return l.ctx.Err()
+		return o.ctx.Err()
 	})
 }
 
-func (l *lab) greeting(address string) error {
-	return l.client.Do(func() error { return l.greet(address) })
+func (o *outside) greeting(address string) error {
+	return o.client.Do(func() error { return o.greet(address) })
 }
 
 // greet connects, hears the byte, and hangs up. The caller's thread is in the client's network.
-func (l *lab) greet(address string) error {
+func (o *outside) greet(address string) error {
 	conn, err := net.DialTimeout("tcp", fmt.Sprintf("%s:%d", address, greetingPort), patience)
 	if err != nil {
 		return err

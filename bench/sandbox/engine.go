@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,46 +10,39 @@ import (
 	"naru/api/client"
 	"naru/bench/measure"
 	"naru/bench/peer"
-	"naru/internal/cleanup"
 	"naru/naru"
 )
 
-// engine compares the daemon's API with the floor, and then lets many start at once. What it opens is closed by undo,
-// which may add to failed.
-func (b bench) engine(undo *cleanup.Stack, failed *error) error {
+// engine compares the daemon's API with the floor, and then lets many start at once.
+func (b bench) engine() error {
 	image, err := b.floorImage()
 	if err != nil {
 		return err
 	}
-	floor, err := peer.StartFloor(b.ctx, b.floor, b.dir, image, "/hello")
+	floor, err := peer.StartFloor(b.ctx, b.floor, b.Dir, image, "/hello")
 	if err != nil {
 		return err
 	}
-	undo.Add(func() { *failed = errors.Join(*failed, floor.Stop()) })
-	daemon, err := peer.StartNaru(b.ctx, b.naru, b.dir, nil)
+	b.Closing(floor.Stop)
+	rootfs, err := peer.Rootfs(b.Dir, b.hello)
 	if err != nil {
 		return err
 	}
-	undo.Add(func() { *failed = errors.Join(*failed, daemon.Stop()) })
-	rootfs, err := peer.Rootfs(b.dir, b.hello)
+	daemon, err := b.StartNaru(b.ctx, nil, rootfs, "hello")
 	if err != nil {
-		return err
-	}
-	if err := daemon.Import(rootfs, "hello"); err != nil {
 		return err
 	}
 	hello := measure.Contestant{Name: "naru's API", Do: func() error { return b.request(daemon) }}
 
 	fmt.Println("\ncreate, start, wait and remove by one request to the API, with network, limits, seccomp and users of its own")
-	all, err := measure.Alternate(b.warmup, b.rounds, hello, measure.Contestant{Name: "floor", Own: floor.Run})
+	all, err := b.Alternate(hello, measure.Contestant{Name: "floor", Own: floor.Run})
 	if err != nil {
 		return err
 	}
-	measure.Print(all...)
 	measure.Versus(all[0], all[1], 4)
 
 	fmt.Printf("\nthe same, %d at once\n", b.parallel)
-	together, err := measure.Together(b.parallel, b.rounds, hello)
+	together, err := measure.Together(b.parallel, b.Rounds, hello)
 	if err != nil {
 		return err
 	}
@@ -62,7 +54,7 @@ func (b bench) engine(undo *cleanup.Stack, failed *error) error {
 
 // floorImage is the folder that the floor's containers have as their image.
 func (b bench) floorImage() (string, error) {
-	image := filepath.Join(b.dir, "image")
+	image := filepath.Join(b.Dir, "image")
 	for _, folder := range []string{"proc", "dev", "sys"} {
 		if err := os.MkdirAll(filepath.Join(image, folder), 0o755); err != nil {
 			return "", err
