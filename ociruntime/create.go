@@ -44,12 +44,17 @@ func (r *Runtime) create(ctx context.Context, o CreateOptions) (_ *record, _ *sa
 	if err := r.grant(spec.Process, spec.Linux); err != nil {
 		return nil, nil, err
 	}
-	var undo cleanup.Stack
-	defer undo.Run()
 	inner, err := r.within(spec)
 	if err != nil {
 		return nil, nil, err
 	}
+	devices, inner, err := lend(inner)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { r.warn(devices.settle(err == nil)) }()
+	var undo cleanup.Stack
+	defer undo.Run()
 	c := &record{ID: o.ID, Bundle: bundle, Spec: spec, Annotations: spec.Annotations, Created: time.Now().UTC()}
 	if c.CgroupPath, err = cgroupPath(o.ID, spec.Linux); err != nil {
 		return nil, nil, err
@@ -65,7 +70,7 @@ func (r *Runtime) create(ctx context.Context, o CreateOptions) (_ *record, _ *sa
 	defer gate.Close()
 	undo.Add(func() { r.poststop(ctx, c) })
 	undo.Add(func() { r.warn(c.unmount()) })
-	box, err := r.startInit(ctx, c, inner, o, gate)
+	box, err := r.startInit(ctx, c, inner, devices, o, gate)
 	if err != nil {
 		return nil, nil, explain(err)
 	}
@@ -77,15 +82,18 @@ func (r *Runtime) create(ctx context.Context, o CreateOptions) (_ *record, _ *sa
 	return c, box, nil
 }
 
-func (r *Runtime) startInit(ctx context.Context, c *record, s *specs.Spec, o CreateOptions, gate *os.File) (box *sandbox.Sandbox, err error) {
+func (r *Runtime) startInit(ctx context.Context, c *record, s *specs.Spec, devices *lent, o CreateOptions, gate *os.File) (box *sandbox.Sandbox, err error) {
 	cfg := sandbox.Config{
 		ID: c.ID, Spec: s, Rootfs: sandbox.Rootfs{Path: c.Spec.Root.Path, Owned: true},
 		CgroupPath: c.CgroupPath, Files: o.Files, MakeCwd: true,
 		OCI: sandbox.OCI{Gate: gate, Keep: o.Keep, HookState: c.hookState, NotifyState: c.notifyState},
 	}
-	if hooks := firstHooks(c.Spec.Hooks); len(hooks) > 0 {
+	if hooks := firstHooks(c.Spec.Hooks); len(hooks)+len(devices.devices) > 0 {
 		cfg.OCI.BeforePivot = func(ctx context.Context, pid int) error {
 			c.PID = pid
+			if err := devices.move(pid); err != nil {
+				return err
+			}
 			return c.run(ctx, specs.StateCreating, hooks)
 		}
 	}

@@ -41,6 +41,9 @@ func checkRootless(s *specs.Spec) error {
 		return naru.Errorf(naru.PermissionDenied, "spec field linux.namespaces lacks a user namespace, without which an ordinary user can have no "+
 			"container: see naru oci spec --rootless")
 	}
+	if len(s.Linux.NetDevices) > 0 {
+		return naru.Errorf(naru.PermissionDenied, "spec field linux.netDevices: an ordinary user cannot have the machine's network devices moved")
+	}
 	for _, m := range s.Mounts {
 		if len(m.UIDMappings) > 0 || slices.Contains(m.Options, "idmap") || slices.Contains(m.Options, "ridmap") {
 			return naru.Errorf(naru.PermissionDenied, "mount %s: an ordinary user cannot have ids of a mount mapped", m.Destination)

@@ -39,7 +39,7 @@ var suites = []suite{
 }
 
 // kernels are the tests of the OCI runtime that another kernel, AppArmor and cgroup v2 make a difference to.
-const kernels = "^Test(Labels|Limits|Time|Namespaces|UserNamespace|MountNamespace|CgroupsPath|DeviceRules|PauseUpdate|SeccompListener|MountsWith|Propagation)"
+const kernels = "^Test(Labels|Limits|Time|Namespaces|UserNamespace|MountNamespace|CgroupsPath|DeviceRules|PauseUpdate|SeccompListener|MountsWith|Propagation|NetDevices)"
 
 // keeper is the tiny binary that several suites build for themselves.
 const keeper = "naru/cmd/naru-keeper"
