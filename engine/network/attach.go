@@ -115,11 +115,40 @@ func createRequests(name string, bridge, mtu int, e Endpoint) []request {
 
 	return []request{
 		newRequest("create veth pair", unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL, append(pair, info)...),
+		withoutIPv6Address(name),
 		newRequest("set up bridge port", unix.RTM_NEWLINK, 0,
 			nl.NewIfInfomsg(unix.AF_UNSPEC), nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)),
 			nl.NewRtAttr(unix.IFLA_IFALIAS, []byte(alias(e))), port),
 	}
 }
+
+// withoutIPv6Address keeps the kernel from giving a port of a bridge an address on its link, which nobody could use: the
+// bridge has the addresses. It does not take this at creation, and makes the address when the carrier comes. A kernel
+// without IPv6 makes none, nor does any for packets that are too small for IPv6.
+func withoutIPv6Address(name string) request {
+	spec := nl.NewRtAttr(unix.IFLA_AF_SPEC, nil)
+	spec.AddRtAttr(unix.AF_INET6, nil).AddRtAttr(iflaInet6AddrGenMode, nl.Uint8Attr(nl.IN6_ADDR_GEN_MODE_NONE))
+	r := newRequest("keep "+name+" without an IPv6 address", unix.RTM_NEWLINK, 0,
+		nl.NewIfInfomsg(unix.AF_UNSPEC), nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)), spec)
+	r.spare = unix.EAFNOSUPPORT
+	return r
+}
+
+func withoutIPv6Addresses(names ...string) error {
+	c, err := openConversation()
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	var rs []request
+	for _, name := range names {
+		rs = append(rs, withoutIPv6Address(name))
+	}
+	return c.say(rs...)
+}
+
+// iflaInet6AddrGenMode is IFLA_INET6_ADDR_GEN_MODE of linux/if_link.h.
+const iflaInet6AddrGenMode = 8
 
 // configureInside sets the container's end up, from a thread that is in its namespace meanwhile.
 func configureInside(n Network, e Endpoint) error {

@@ -22,7 +22,7 @@ func BenchmarkAttach(b *testing.B) {
 	for b.Loop() {
 		b.StopTimer()
 		ns := newNetNS(b)
-		e := Endpoint{ID: fmt.Sprint("bench-", b.N, "-", len(joined)), Addr: netip.AddrFrom4([4]byte{10, 199, 1, 9}), NetNS: ns}
+		e := Endpoint{ID: fmt.Sprint("bench-", b.N, "-", len(joined)), Interface: inside, Addr: netip.AddrFrom4([4]byte{10, 199, 1, 9}), NetNS: ns}
 		bridge, _ := m.bridgeIndex(n.Bridge)
 		b.StartTimer()
 		start := time.Now()

@@ -81,6 +81,45 @@ func TestNoIPv6Routers(t *testing.T) {
 	}))
 }
 
+// Nobody could use an address of a bridge's port, and with a thousand containers they would be in every list.
+func TestPortsOfBridgesHaveNoAddress(t *testing.T) {
+	m := newHostWith(t, Config{Tag: testTag, BridgePorts: 3})
+	outside(t)
+	must(t, run("ip route add default via "+outsideAddr.String()))
+	n := withIPv6(testNetwork(1))
+	must(t, m.Apply(t.Context(), State{Networks: []Network{n}}))
+	for last := range byte(4) { // on three bridges, with trunks between them
+		attach6(t, m, n, last+2)
+	}
+	ports := 0
+	all, err := links()
+	must(t, err)
+	for _, l := range all {
+		if strings.HasPrefix(l.name(), vethPrefix(testTag)) || strings.HasPrefix(l.name(), trunkPrefix(testTag)) {
+			ports++
+			if len(l.addrs) > 0 {
+				t.Errorf("%s has %v", l.name(), l.addrs)
+			}
+		}
+	}
+	if ports != 8 {
+		t.Errorf("%d ports, want 4 of containers and 4 of trunks", ports)
+	}
+}
+
+// The kernel has no IPv6 on an interface whose packets are too small for it.
+func TestAttachWithSmallPackets(t *testing.T) {
+	m := newHost(t)
+	world := outside(t)
+	serve(t, world, "world", 80)
+	must(t, run("ip link set lan0 mtu 1000"))
+	must(t, run("ip route add default via "+outsideAddr.String()))
+	n := testNetwork(1)
+	must(t, m.Apply(t.Context(), State{Networks: []Network{n}}))
+	a := attach(t, m, n, 2)
+	expect(t, a.ns, "tcp", at(outsideAddr, 80), "world sees "+hostAddr.String())
+}
+
 func TestNetworksAreApart(t *testing.T) {
 	onBothBridgeModes(t, func(t *testing.T) {
 		m := newHost(t)

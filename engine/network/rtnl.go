@@ -36,7 +36,8 @@ func (c conversation) close() { _ = unix.Close(c.fd) }
 // request is one message to the kernel and what to call it when it fails.
 type request struct {
 	*nl.NetlinkRequest
-	what string
+	what  string
+	spare unix.Errno // an answer that is no failure; zero: none
 }
 
 func newRequest(what string, proto, flags int, data ...nl.NetlinkRequestData) request {
@@ -44,7 +45,7 @@ func newRequest(what string, proto, flags int, data ...nl.NetlinkRequestData) re
 	for _, d := range data {
 		r.AddData(d)
 	}
-	return request{r, what}
+	return request{NetlinkRequest: r, what: what}
 }
 
 // say sends the requests at once and returns the first error among the answers. The kernel does not stop at an error.
@@ -58,7 +59,8 @@ func (c conversation) say(requests ...request) error {
 	}
 	var first error
 	for _, r := range requests {
-		if err := c.answer(r); err != nil && first == nil {
+		err := c.answer(r)
+		if err != nil && first == nil && (r.spare == 0 || !errors.Is(err, r.spare)) {
 			first = fmt.Errorf("%s: %w", r.what, err)
 		}
 	}

@@ -209,6 +209,9 @@ func (m *Manager) ensureTrunk(name string, shard, first int) error {
 		if err := netlink.LinkAdd(pair); err != nil {
 			return fmt.Errorf("create trunk to bridge %s: %w", name, err)
 		}
+		if err := withoutIPv6Addresses(near, far); err != nil {
+			return fmt.Errorf("create trunk to bridge %s: %w", name, err)
+		}
 	}
 	nearChanged, err := m.ensureTrunkEnd(near, first)
 	if err != nil {
