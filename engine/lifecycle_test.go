@@ -215,6 +215,35 @@ func TestExecOnATerminalThatIsResized(t *testing.T) {
 	}
 }
 
+// TestWhatIsGivenUpLeavesNothing gives execs and starts up at many instants; the rig looks at what is left.
+func TestWhatIsGivenUpLeavesNothing(t *testing.T) {
+	r := newRig(t)
+	c := r.start(forever)
+	for i := range 30 {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*300*time.Microsecond)
+		_, err := r.Exec(ctx, c.ID, engine.ExecSpec{Command: []string{"true"}}, engine.Streams{})
+		if err != nil && ctx.Err() == nil && !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		cancel()
+		other, err := r.Create(t.Context(), engine.ContainerSpec{Image: "busybox", Command: []string{"sleep", "1000"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel = context.WithTimeout(t.Context(), time.Duration(i)*500*time.Microsecond)
+		if err := r.Start(ctx, other.ID); err != nil && ctx.Err() == nil && !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		cancel()
+		if err := r.Start(t.Context(), other.ID); err != nil { // at once again
+			t.Error(err)
+		}
+		if err := r.Remove(t.Context(), other.ID, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestPauseRenameUpdateAndUse(t *testing.T) {
 	r := newRig(t)
 	c := r.start("i=0; while :; do i=$((i+1)); echo $i; sleep 0.01; done")

@@ -40,7 +40,7 @@ type Exit struct {
 
 // Spawn starts cmd as a child of the keeper. The id must be new: no child of it may run or have an exit that is not
 // forgotten. A nil Exe is the keeper's executable, of this program's build. The caller closes the pidfd. If ctx ends
-// first, the process may have been started all the same: Children tells.
+// first, the process is one of Children, for the caller to end, or the keeper ends it and forgets it.
 func (c *Client) Spawn(ctx context.Context, id string, cmd fork.Cmd, out Output) (fork.Process, error) {
 	if cmd.KillWithParent {
 		return fork.Process{}, errors.New("spawn: what the keeper starts does not die with it")

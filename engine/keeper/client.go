@@ -124,6 +124,9 @@ func (c *Client) dial(ctx context.Context) (*net.UnixConn, error) {
 	defer dir.Close()
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "unixpacket", fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), wire.SocketName))
+	if errors.Is(err, os.ErrDeadlineExceeded) { // the deadline is ctx's, which may hear of it a moment later
+		return nil, fmt.Errorf("connect to the keeper: %w", context.DeadlineExceeded)
+	}
 	if err != nil {
 		return nil, gone(err)
 	}

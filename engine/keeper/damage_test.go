@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"naru/engine/keeper"
+	"naru/engine/keeper/internal/wire"
 	"naru/engine/logs"
 	"naru/engine/sandbox/fork"
 	"naru/naru"
@@ -142,6 +143,62 @@ func TestHungBirthHoldsUpNothing(t *testing.T) {
 	if e := wait(t, c, "frozen"); e.Code != 9 {
 		t.Errorf("%+v", e)
 	}
+}
+
+// TestWhoGivesUpASpawnLeavesNothing: the process is born later, when nobody is there who would forget its exit.
+func TestWhoGivesUpASpawnLeavesNothing(t *testing.T) {
+	c, dir := start(t)
+	tasks, thaw := frozenCgroup(t)
+	cmd := script(t, "echo late; exit 9")
+	cmd.Cgroups = []*os.File{tasks}
+	ctx, cancel := context.WithCancel(t.Context())
+	given := make(chan error)
+	go func() {
+		_, err := c.Spawn(ctx, "late", cmd, keeper.Output{LogDir: dir + "/late"})
+		given <- err
+	}()
+	eventually(t, "the id is taken", func() bool {
+		_, err := c.PidFD(t.Context(), "late")
+		return err != nil && strings.Contains(err.Error(), "not started yet")
+	})
+	cancel()
+	if err := <-given; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	spawn(t, c, "late", "exit 5", keeper.Output{}) // the id is free
+	if err := c.Quit(t.Context()); !errors.Is(err, keeper.ErrKept) {
+		t.Errorf("quit: %v", err)
+	}
+	thaw()
+	if e := wait(t, c, "late"); e.Code != 5 {
+		t.Errorf("%+v", e)
+	}
+	if err := c.Forget(t.Context(), "late"); err != nil {
+		t.Error(err)
+	}
+	eventually(t, "nothing is left of the process", func() bool { return c.Quit(t.Context()) == nil })
+	if got := written(t, dir+"/late", logs.Stdout); got != "" {
+		t.Errorf("it went as far as to say %q", got)
+	}
+}
+
+// TestARequestOfWhoHasGoneLeavesNothing: the client went away before the keeper had a look at what it asked for.
+func TestARequestOfWhoHasGoneLeavesNothing(t *testing.T) {
+	c, dir := start(t)
+	if err := unix.Kill(c.Info().PID, unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Name: dir + "/keeper.sock", Net: "unixpacket"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := script(t, "exit 9")
+	r := wire.Request{Version: wire.Version, Op: wire.Spawn, ID: "unread", Spawn: wire.SpawnRequest{Args: cmd.Args, HasExe: true}}
+	_, _, err = conn.WriteMsgUnix(r.Encode(), unix.UnixRights(int(cmd.Exe.Fd())), nil)
+	if err := errors.Join(err, conn.Close(), unix.Kill(c.Info().PID, unix.SIGCONT)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "nothing is left of the process", func() bool { return c.Quit(t.Context()) == nil })
 }
 
 // frozenCgroup makes a frozen cgroup of v1.

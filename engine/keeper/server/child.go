@@ -25,6 +25,8 @@ type child struct {
 	log     *logs.Writer
 	pumps   []*pump
 	waiters []*conn
+	bearer  *conn // the client that asked for it, until it is born
+	left    bool  // that client went away before it could be told: nobody knows of the process
 }
 
 // spawn begins to start a process, for a client that is answered when it has started.
@@ -33,7 +35,7 @@ func (s *server) spawn(id string, r wire.SpawnRequest, sent *descriptors, client
 		client.answer(failure(err), -1)
 		return
 	}
-	if _, ok := s.children[id]; ok {
+	if other, ok := s.children[id]; ok && !other.leftMeanwhile() {
 		client.answer(refuse(wire.Exists, "the keeper has a child %q already", id), -1)
 		return
 	}
@@ -46,10 +48,10 @@ func (s *server) spawn(id string, r wire.SpawnRequest, sent *descriptors, client
 		return
 	}
 	s.children[id] = c // before it has a pid, so that the id is taken
-	client.busy = true
+	client.busy, client.bears, c.bearer = true, c, client
 	go func() {
 		p, err := birth(cmd)
-		s.mail.post(func() { c.born(p, err, open, client) })
+		s.mail.post(func() { c.born(p, err, open) })
 	}()
 }
 
@@ -64,18 +66,50 @@ func birth(cmd fork.Cmd) (_ fork.Process, err error) {
 	return fork.Start(cmd)
 }
 
-// born begins to watch the process and answers the client.
-func (c *child) born(p fork.Process, err error, open files, client *conn) {
+// born begins to watch the process and answers the client. A process that its client did not live to hear of, or gave
+// up, is ended: nobody would ask for its exit.
+func (c *child) born(p fork.Process, err error, open files) {
 	open.close()
+	client := c.bearer
+	c.bearer, client.bears = nil, nil
 	if err == nil {
 		err = c.watch(p)
 	}
 	if err != nil {
 		c.unborn()
+		c.ended()
 		client.answer(failure(err), -1)
 		return
 	}
-	client.answer(wire.Reply{PID: p.PID}, int(p.FD.Fd()))
+	if !client.answer(wire.Reply{PID: p.PID}, int(p.FD.Fd())) {
+		c.leave()
+		_ = unix.PidfdSendSignal(int(p.FD.Fd()), unix.SIGKILL, nil, 0)
+	}
+}
+
+// leave gives up the id of a process whose client has gone, which another may have at once.
+func (c *child) leave() {
+	if !c.left {
+		c.left = true
+		c.s.unheard++
+		c.unborn()
+	}
+}
+
+// ended reports whether the client left, in which case that was all.
+func (c *child) ended() (left bool) {
+	if c.left {
+		c.s.unheard--
+	}
+	return c.left
+}
+
+// leftMeanwhile looks whether the client has gone that asked for a process which is being born.
+func (c *child) leftMeanwhile() bool {
+	if c.bearer != nil && c.bearer.hungUp() {
+		c.leave()
+	}
+	return c.left
 }
 
 func (c *child) watch(p fork.Process) (err error) {
@@ -91,7 +125,9 @@ func (c *child) watch(p fork.Process) (err error) {
 
 // unborn undoes spawn.
 func (c *child) unborn() {
-	delete(c.s.children, c.info.ID)
+	if c.s.children[c.info.ID] == c {
+		delete(c.s.children, c.info.ID)
+	}
 	c.closeLogs()
 	for _, w := range slices.Clone(c.waiters) {
 		w.answer(unknown(c.info.ID), -1)
@@ -116,6 +152,9 @@ func (c *child) ready() {
 	_ = c.pidfd.Close()
 	for _, p := range slices.Clone(c.pumps) {
 		p.drain()
+	}
+	if c.ended() {
+		return
 	}
 	c.info.Exited, c.info.Exit = true, exitOf(status, err)
 	if err := c.s.saveExit(c.info); err != nil {

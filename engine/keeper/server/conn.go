@@ -54,7 +54,8 @@ type conn struct {
 	fd       int
 	token    uint64
 	waitsFor *child
-	busy     bool // its request is under way
+	bears    *child // the process that it asked for, until that is born
+	busy     bool   // its request is under way
 	closed   bool
 }
 
@@ -152,18 +153,28 @@ func (c *conn) quit() {
 }
 
 // answer sends the reply, with a descriptor if fd is one, and ends the connection. A client that is not there to
-// hear it, or has not read what it asked for before, has had its chance.
-func (c *conn) answer(r wire.Reply, fd int) {
+// hear it, or has not read what it asked for before, has had its chance. It reports whether the reply is on its way.
+func (c *conn) answer(r wire.Reply, fd int) (sent bool) {
 	if c.closed {
-		return
+		return false
 	}
 	var rights []byte
 	if fd >= 0 {
 		rights = unix.UnixRights(fd)
 	}
 	r.Version = wire.Version
-	_ = unix.Sendmsg(c.fd, r.Encode(), rights, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
+	err := unix.Sendmsg(c.fd, r.Encode(), rights, nil, unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
 	c.close()
+	return err == nil
+}
+
+// hungUp reports whether the client has gone.
+func (c *conn) hungUp() bool {
+	if c.closed {
+		return true
+	}
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(c.fd)}}, 0) // POLLHUP is always asked for
+	return n > 0 && err == nil
 }
 
 func (c *conn) close() {
@@ -174,6 +185,9 @@ func (c *conn) close() {
 	if c.waitsFor != nil {
 		c.waitsFor.dropWaiter(c)
 		c.waitsFor = nil
+	}
+	if c.bears != nil {
+		c.bears.leave()
 	}
 	c.s.poller.remove(c.fd, c.token)
 	_ = unix.Close(c.fd)

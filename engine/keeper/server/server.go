@@ -40,6 +40,7 @@ type server struct {
 
 	sequence uint64
 	children map[string]*child
+	unheard  int            // processes whose client went away before it heard of them, and that have not ended yet
 	kept     map[string]int // descriptors by name
 
 	buffer  []byte // for packets and pipes, one at a time
@@ -92,7 +93,7 @@ func (s *server) handle(src source) {
 
 // keeps says what hangs on this process, or "".
 func (s *server) keeps() string {
-	running := 0
+	running := s.unheard
 	for _, c := range s.children {
 		if !c.info.Exited {
 			running++
