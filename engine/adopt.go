@@ -58,8 +58,8 @@ func (e *Engine) adoptOne(ctx context.Context, c Container, child keeper.Child, 
 	en.op.Lock()
 	defer en.op.Unlock()
 	e.mu.Lock()
-	en.renew()
-	if c.State != Created {
+	if c.State != Created { // of what never ran, nobody waits for the end
+		en.renew()
 		e.forward(en)
 	}
 	e.mu.Unlock()

@@ -215,6 +215,35 @@ func TestExecOnATerminalThatIsResized(t *testing.T) {
 	}
 }
 
+// TestWhatNeverRanIsNotWaitedFor: as docker wait, before a restart of the daemon and after it.
+func TestWhatNeverRanIsNotWaitedFor(t *testing.T) {
+	r := newRig(t)
+	c, err := r.Create(t.Context(), engine.ContainerSpec{Image: "busybox", Command: []string{"true"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	soon := func(when string) {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		if c, err := r.Wait(ctx, c.ID); err != nil || c.State != engine.Created || c.ExitCode != 0 {
+			t.Errorf("%s: %s, %v", when, c.State, err)
+		}
+		for _, err := range r.Logs(ctx, c.ID, logs.Options{Follow: true}) {
+			t.Errorf("%s, its log: %v", when, err)
+		}
+	}
+	soon("created")
+	r.Shut()
+	r.Open()
+	soon("after a restart of the daemon")
+	if err := r.Start(t.Context(), c.ID); err != nil {
+		t.Fatal(err)
+	}
+	if c := r.wait(c.ID); c.State != engine.Exited {
+		t.Errorf("it has run, and is %s", c.State)
+	}
+}
+
 // TestWhatIsGivenUpLeavesNothing gives execs and starts up at many instants; the rig looks at what is left.
 func TestWhatIsGivenUpLeavesNothing(t *testing.T) {
 	r := newRig(t)
