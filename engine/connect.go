@@ -53,6 +53,9 @@ func (e *Engine) connectRunning(ctx context.Context, en *entry, c Container, n n
 		return err
 	}
 	defer e.releasePlace(c.ID)
+	if err := e.bringNetwork(ctx, n); err != nil {
+		return err
+	}
 	if err := e.joinNetwork(ctx, c, at, n, led, netns); err != nil {
 		return fmt.Errorf("connect container %s: %w", c.Name, err)
 	}

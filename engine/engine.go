@@ -88,7 +88,6 @@ type Engine struct {
 	leaving    map[string]departure
 	connecting map[string]netip.Addr            // addresses of running containers that are being put on one more network
 	published  map[string][]network.Publication // by the key that Publish was given
-	started    bool                             // Run has begun: changes reach the kernel
 	named      int                              // containers whose names the resolver knows; negative: it has not been told of any
 	events     eventLog
 
@@ -96,6 +95,7 @@ type Engine struct {
 	filters   *sandbox.Filters // compiled seccomp policies, which most containers share
 	execs     atomic.Int64     // numbers the exec processes of this daemon's life
 	wake      chan struct{}    // a hint for the restarter
+	begun     chan struct{}    // closed when Run begins: from then on changes reach the kernel
 	netMu     sync.Mutex       // one change of the kernel's network at a time; taken before mu
 	life      context.Context
 	end       context.CancelFunc
@@ -137,6 +137,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 		published:  map[string][]network.Publication{},
 		named:      -1,
 		wake:       make(chan struct{}, 1),
+		begun:      make(chan struct{}),
 	}
 	e.net = network.New(network.Config{Tag: e.tag, Log: cfg.Log})
 	// The engine's own life, not a caller's: a container is watched from its start to its exit, whoever asked for it.
@@ -147,15 +148,13 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	return e, nil
 }
 
-// Run brings the kernel's network to what the tables say, and keeps it so until ctx ends. Containers run on after it;
-// when none runs, nothing of the engine's is left in the kernel.
+// Run brings the kernel's network to what the tables say, and keeps it so until ctx ends; what needs a network waits for
+// it. Containers run on after it; when none runs, nothing of the engine's is left in the kernel. It is called once.
 func (e *Engine) Run(ctx context.Context) error {
 	defer e.leave(context.WithoutCancel(ctx))
 	var restarting sync.WaitGroup
 	defer restarting.Wait()
-	e.mu.Lock()
-	e.started = true
-	e.mu.Unlock()
+	close(e.begun)
 	restarting.Go(func() { e.restartAll(ctx) })
 	tick := time.NewTicker(repairInterval)
 	defer tick.Stop()

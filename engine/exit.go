@@ -93,7 +93,7 @@ func (e *Engine) settleExit(ctx context.Context, en *entry, exit keeper.Exit) er
 	}
 	e.waiting.Go(func() {
 		defer gone()
-		e.logFailure("take a port back", e.lead(ctx, c))
+		e.logFailure("take a port back", e.leadNoLonger(ctx, c))
 		e.tellResolver()
 		e.logFailure("clean up after a container", e.cleanKernel(ctx, c.ID))
 	})

@@ -377,3 +377,47 @@ func TestARestartIsNotTheExitToBeRemovedOn(t *testing.T) {
 		t.Fatalf("it is still there: %v", err)
 	}
 }
+
+// TestWhatComesBeforeTheNetworksWaitsForThem: commands and restarts reach an engine that is only about to run.
+func TestWhatComesBeforeTheNetworksWaitsForThem(t *testing.T) {
+	r := newRig(t)
+	stays := r.start(forever)
+	r.Shut()
+	run := r.OpenIdle()
+	var waiting sync.WaitGroup
+	defer waiting.Wait()
+	defer run()
+	begins := func(what string, f func(context.Context) error) {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		waiting.Go(func() {
+			defer cancel()
+			if err := f(ctx); err != nil {
+				t.Errorf("%s: %v", what, err)
+			}
+		})
+	}
+	for _, c := range []engine.ContainerSpec{{Name: "plain"}, {Name: "ports", Ports: []naru.PublishedPort{{Port: 80, Protocol: "tcp"}}}} {
+		c.Image, c.Command = "busybox", []string{"sleep", "1000"}
+		if _, err := r.Create(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		begins("start "+c.Name, func(ctx context.Context) error { return r.Start(ctx, c.Name) })
+	}
+	n, err := r.CreateNetwork(t.Context(), engine.NetworkRequest{Name: "more"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	begins("connect", func(ctx context.Context) error { return r.ConnectNetwork(ctx, stays.ID, engine.Join{Network: n.Name}) })
+	for _, name := range []string{"plain", "ports"} {
+		r.until(name, "starting", func(c engine.Container) bool { return c.State != engine.Created })
+	}
+	gone, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	c, err := r.Create(t.Context(), engine.ContainerSpec{Image: "busybox", Command: []string{"true"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Start(gone, c.ID); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("who does not wait: %v", err)
+	}
+}

@@ -81,9 +81,8 @@ func (e *Engine) addNetwork(ctx context.Context, r NetworkRequest, custom bool) 
 	}
 	e.mu.Lock()
 	e.networks[r.Name] = n
-	started := e.started
 	e.mu.Unlock()
-	if !started {
+	if !e.hasBegun() {
 		return n, nil
 	}
 	return n, e.applyLocked(ctx)
@@ -309,19 +308,51 @@ func (e *Engine) Publish(ctx context.Context, key string, pubs []network.Publica
 
 // applyChange brings a change to the kernel, once Run has begun; before, Run's first round does.
 func (e *Engine) applyChange(ctx context.Context) error {
-	e.mu.Lock()
-	started := e.started
-	e.mu.Unlock()
-	if !started {
+	if !e.hasBegun() {
 		return nil
 	}
 	return e.applyNetwork(ctx)
 }
 
-// lead makes the kernel lead to the container's published ports, or no longer. One that has none changes nothing there,
+func (e *Engine) hasBegun() bool {
+	select {
+	case <-e.begun:
+		return true
+	default:
+		return false
+	}
+}
+
+// bring brings a change to the kernel that somebody needs there, and waits for Run to begin.
+func (e *Engine) bring(ctx context.Context) error {
+	select {
+	case <-e.begun:
+		return e.applyNetwork(ctx)
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the networks, which the daemon was just bringing up: %w", ctx.Err())
+	}
+}
+
+// bringNetwork makes sure that the kernel has the network.
+func (e *Engine) bringNetwork(ctx context.Context, n network.Network) error {
+	if e.net.Has(n) {
+		return nil
+	}
+	return e.bring(ctx)
+}
+
+// lead makes the kernel lead to the published ports of a container that starts. One that has none changes nothing there,
 // once its networks are there.
 func (e *Engine) lead(ctx context.Context, c Container) error {
 	if len(c.ports()) == 0 && e.joinable(c) {
+		return nil
+	}
+	return e.bring(ctx)
+}
+
+// leadNoLonger is for one that has ended.
+func (e *Engine) leadNoLonger(ctx context.Context, c Container) error {
+	if len(c.ports()) == 0 {
 		return nil
 	}
 	return e.applyChange(ctx)

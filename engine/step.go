@@ -63,6 +63,9 @@ func (e *Engine) RunStep(ctx context.Context, step Step) (status int, err error)
 	}
 	cfg.Files = pipes.theirs
 	if hold.addr.IsValid() {
+		if err := e.bringNetwork(ctx, n); err != nil {
+			return 0, err
+		}
 		cfg.Attach = func(ctx context.Context, netns *os.File) error {
 			return e.net.Attach(ctx, n, network.Endpoint{ID: id, Addr: hold.addr, NetNS: netns})
 		}

@@ -84,8 +84,14 @@ func New(t testing.TB) *Rig {
 	return r
 }
 
-// Open opens an engine on what is there, as a new daemon does.
+// Open opens an engine on what is there, as a new daemon does, and runs it.
 func (r *Rig) Open() {
+	r.t.Helper()
+	r.OpenIdle()()
+}
+
+// OpenIdle is Open without running the engine, which the function that it returns does.
+func (r *Rig) OpenIdle() (run func()) {
 	r.t.Helper()
 	e, err := engine.Open(context.WithoutCancel(r.t.Context()), engine.Config{Store: r.Store, Images: r.Images, Keeper: r.keeper, DataDir: r.Data, Forward: r.Forward,
 		Subnet: netip.MustParsePrefix("10.213.0.0/16"), Log: slog.New(slog.NewTextHandler(r.t.Output(), nil))})
@@ -97,7 +103,7 @@ func (r *Rig) Open() {
 	}
 	ctx, end := context.WithCancel(context.WithoutCancel(r.t.Context()))
 	r.isOpen, r.Engine, r.end, r.ended = true, e, end, make(chan error, 1)
-	go func() { r.ended <- e.Run(ctx) }()
+	return func() { go func() { r.ended <- e.Run(ctx) }() }
 }
 
 // Shut ends the engine as a daemon's death does: what runs runs on.
