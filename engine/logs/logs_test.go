@@ -117,6 +117,20 @@ func TestSinceAndUntil(t *testing.T) {
 	expect(t, collect(t, dir, Options{Tail: 3, Since: at(4)}), "4 stdout x\n", "5 stdout x\n")
 }
 
+// TestUntilHoldsWhenTheClockIsSetBack: what was written later, with an earlier time, is wanted too.
+func TestUntilHoldsWhenTheClockIsSetBack(t *testing.T) {
+	dir := t.TempDir()
+	w := open(t, dir, Limits{})
+	for _, i := range []int{1, 5, 2} {
+		add(t, w, i, Stdout, "x\n")
+		add(t, w, i, Stderr, "y\n")
+	}
+	want := []string{"1 stdout x\n", "1 stderr y\n", "2 stdout x\n", "2 stderr y\n"}
+	expect(t, collect(t, dir, Options{Until: at(3)}), want...)
+	expect(t, collect(t, dir, Options{Until: at(3), Follow: true}), want...)
+	expect(t, collect(t, dir, Options{Until: at(3), Tail: 3}), want[1:]...)
+}
+
 func TestTailCountsLines(t *testing.T) {
 	dir := t.TempDir()
 	w := open(t, dir, Limits{})

@@ -38,7 +38,7 @@ func Read(ctx context.Context, dir string, o Options) iter.Seq2[Entry, error] {
 	}
 }
 
-// errStopped says that the consumer of a Seq wants no more, that Until has passed, or that the logs were removed.
+// errStopped says that the consumer of a Seq wants no more, or that the logs were removed.
 var errStopped = errors.New("stopped")
 
 func read(ctx context.Context, dir string, o Options, yield func(Entry, error) bool) error {
@@ -57,7 +57,7 @@ func read(ctx context.Context, dir string, o Options, yield func(Entry, error) b
 	}
 	for {
 		done := f == nil || f.done()
-		if err := r.drain(ctx); err != nil || done {
+		if err := r.drain(ctx); err != nil || done || r.passed {
 			return err
 		}
 		if err := f.wait(ctx); err != nil {
@@ -90,6 +90,7 @@ type reader struct {
 	at      Position // of the first byte of rest
 	dropped uint64   // lines that were not there any more, and nobody was told of yet
 	rest    []byte
+	passed  bool // an entry came that is after Until
 	sealed  bool // a later segment existed when this one was last looked at: it is complete
 }
 
@@ -118,9 +119,11 @@ func (r *reader) drain(ctx context.Context) error {
 	}
 }
 
+// emit yields an entry that is wanted. One after Until is not the last to look at: the clock may have been set back since.
 func (r *reader) emit(e Entry, at Position) error {
 	if !r.options.Until.IsZero() && e.Time.After(r.options.Until) {
-		return errStopped
+		r.passed = true
+		return nil
 	}
 	if at.Before(r.from[e.Stream]) || e.Time.Before(r.options.Since) {
 		return nil
