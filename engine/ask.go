@@ -40,7 +40,7 @@ func (a HealthAnswer) Err() error {
 func (e *Engine) Ask(ctx context.Context, idOrName string, check naru.HealthCheck) HealthAnswer {
 	asking, cancel := context.WithTimeout(ctx, check.Timeout)
 	defer cancel()
-	a := HealthAnswer{Start: time.Now().UTC()}
+	a := HealthAnswer{Start: time.Now()} // not in UTC, which would lose the time that nobody sets
 	if len(check.Command) > 0 {
 		a.ExitCode, a.Output = e.askCommand(asking, idOrName, check.Command)
 	} else if err := e.askNetwork(asking, idOrName, check); err != nil {
@@ -49,7 +49,7 @@ func (e *Engine) Ask(ctx context.Context, idOrName string, check naru.HealthChec
 	if a.ExitCode != 0 && errors.Is(asking.Err(), context.DeadlineExceeded) {
 		a.ExitCode, a.Output = -1, strings.TrimSpace(fmt.Sprintf("no answer within %v\n%s", check.Timeout, a.Output))
 	}
-	a.End = time.Now().UTC()
+	a.End = time.Now()
 	return a
 }
 

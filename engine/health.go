@@ -107,13 +107,13 @@ func newHealth(check *naru.HealthCheck) *Health {
 	return &Health{Status: HealthStarting}
 }
 
-// hear takes in an answer of a container that was started at a time. The health before it stays as it is.
-func (h Health) hear(check naru.HealthCheck, startedAt time.Time, a HealthAnswer) *Health {
+// hear takes in an answer of a container that was of an age when it was asked. The health before it stays as it is.
+func (h Health) hear(check naru.HealthCheck, age time.Duration, a HealthAnswer) *Health {
 	h.Answers = append(slices.Clone(h.Answers[max(0, len(h.Answers)+1-keptAnswers):]), a)
 	switch {
 	case a.Err() == nil:
 		h.Status, h.Failing = Healthy, 0
-	case h.Status == HealthStarting && a.Start.Sub(startedAt) < check.StartPeriod:
+	case h.Status == HealthStarting && age < check.StartPeriod:
 		// It may still come.
 	default:
 		if h.Failing++; h.Failing >= check.Retries {
@@ -123,16 +123,17 @@ func (h Health) hear(check naru.HealthCheck, startedAt time.Time, a HealthAnswer
 	return &h
 }
 
-// wait is how long until the container is asked again. A clock that was set back cannot make it long.
-func (h Health) wait(check naru.HealthCheck, startedAt, now time.Time) time.Duration {
-	last, pause := startedAt, check.Interval
+// wait is how long until a container of an age is asked again. Answers of the daemon before have no time but the wall
+// clock's: one that was set cannot make it long.
+func (h Health) wait(check naru.HealthCheck, age time.Duration, now time.Time) time.Duration {
+	since, pause := age, check.Interval
 	if n := len(h.Answers); n > 0 {
-		last = h.Answers[n-1].End
+		since = now.Sub(h.Answers[n-1].End)
 	}
-	if h.Status == HealthStarting && now.Sub(startedAt) < check.StartPeriod {
+	if h.Status == HealthStarting && age < check.StartPeriod {
 		pause = check.StartInterval
 	}
-	return min(pause, max(0, last.Add(pause).Sub(now)))
+	return min(pause, max(0, pause-since))
 }
 
 // healthWatch asks one container, from a start or an unpausing on until it ends.
@@ -184,15 +185,16 @@ func (w *healthWatch) end() {
 func (e *Engine) askOften(ctx context.Context, en *entry, w *healthWatch) {
 	for {
 		c := e.snapshot(en)
-		timer := time.NewTimer(c.Health.wait(*c.Spec.Health, c.StartedAt, time.Now()))
+		timer := time.NewTimer(c.Health.wait(*c.Spec.Health, c.Age(), time.Now()))
 		select {
 		case <-ctx.Done():
 			timer.Stop()
 			return
 		case <-timer.C:
 		}
+		age := c.Age()
 		if answer, ok := e.askOnce(ctx, c, w); ok {
-			e.heard(ctx, en, answer)
+			e.heard(ctx, en, age, answer)
 		}
 	}
 }
@@ -208,7 +210,7 @@ func (e *Engine) askOnce(ctx context.Context, c Container, w *healthWatch) (_ He
 
 // heard takes in an answer, unless the run that gave it has ended meanwhile. A change that there is no room to write down
 // holds all the same, as long as this daemon lives.
-func (e *Engine) heard(ctx context.Context, en *entry, a HealthAnswer) {
+func (e *Engine) heard(ctx context.Context, en *entry, age time.Duration, a HealthAnswer) {
 	en.op.Lock()
 	defer en.op.Unlock()
 	if ctx.Err() != nil {
@@ -216,7 +218,7 @@ func (e *Engine) heard(ctx context.Context, en *entry, a HealthAnswer) {
 	}
 	c := e.snapshot(en)
 	before := c.Health.Status
-	c.Health = c.Health.hear(*c.Spec.Health, c.StartedAt, a)
+	c.Health = c.Health.hear(*c.Spec.Health, age, a)
 	e.mu.Lock()
 	en.c.Health = c.Health
 	e.mu.Unlock()

@@ -14,6 +14,7 @@ import (
 	"naru/engine"
 	"naru/internal/testkit"
 	"naru/naru"
+	"naru/store"
 )
 
 // asked is a change of a spec: its container is asked often, and one failure is enough.
@@ -65,6 +66,35 @@ func TestACommandTellsHealthAndItOutlivesTheDaemon(t *testing.T) {
 	r.untilHealth(c.ID, engine.Unhealthy) // by asking again: a start begins anew
 	if n := r.get(c.ID).Health.Failing; n == 0 {
 		t.Error("it is unhealthy without a failure")
+	}
+}
+
+// TestTheStartPeriodDoesNotFollowAClockThatIsSet: a row as a daemon finds it whose clock was set forth since.
+func TestTheStartPeriodDoesNotFollowAClockThatIsSet(t *testing.T) {
+	r := newRig(t)
+	check := naru.HealthCheck{Command: []string{"false"}, Interval: time.Hour, StartPeriod: 2 * time.Hour, StartInterval: 20 * time.Millisecond, Retries: 1}
+	c := r.start(forever, func(s *engine.ContainerSpec) { s.Health = &check })
+	r.Shut()
+	err := r.Store.Update(t.Context(), func(tx *store.Tx) error {
+		return tx.Exec(`UPDATE containers SET container_json = json_set(container_json, '$.started_at', ?)`,
+			c.StartedAt.Add(-3*time.Hour).Format(time.RFC3339Nano))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Open()
+	testkit.Eventually(t, patience, "it is asked, often", func() error {
+		c = r.get(c.ID)
+		if n := len(c.Health.Answers); n < 3 {
+			return fmt.Errorf("%d answers", n)
+		}
+		return nil
+	})
+	if c.Health.Status != engine.HealthStarting || c.Health.Failing != 0 {
+		t.Errorf("after %v it is %+v", c.Age(), c.Health)
+	}
+	if age := c.Age(); age <= 0 || age > time.Hour {
+		t.Errorf("its age is %v", age)
 	}
 }
 

@@ -32,13 +32,13 @@ func TestHear(t *testing.T) {
 		h := newHealth(&test.check)
 		var got []string
 		for i, r := range test.answers {
-			at := start.Add(time.Duration(i+1) * time.Second)
-			a := HealthAnswer{Start: at, End: at}
+			age := time.Duration(i+1) * time.Second
+			a := HealthAnswer{Start: start.Add(age), End: start.Add(age)}
 			if r == '-' {
 				a.ExitCode = 1
 			}
 			before := *h
-			h = h.hear(test.check, start, a)
+			h = h.hear(test.check, age, a)
 			if len(before.Answers) != min(i, keptAnswers) {
 				t.Errorf("%s: the health before has become %+v", name, before)
 			}
@@ -53,7 +53,7 @@ func TestHear(t *testing.T) {
 func TestOnlyTheLastAnswersAreKept(t *testing.T) {
 	h := newHealth(&naru.HealthCheck{})
 	for i := range 20 {
-		h = h.hear(naru.HealthCheck{Retries: 3}, time.Unix(0, 0), HealthAnswer{ExitCode: i})
+		h = h.hear(naru.HealthCheck{Retries: 3}, 0, HealthAnswer{ExitCode: i})
 	}
 	if n := len(h.Answers); n != keptAnswers || h.Answers[n-1].ExitCode != 19 || h.Answers[0].ExitCode != 15 {
 		t.Fatalf("%+v", h.Answers)
@@ -80,7 +80,7 @@ func TestWhenItIsAskedAgain(t *testing.T) {
 		"the clock was set back":    {answered(Healthy, 5000), 10, 10},
 		"since before the interval": {answered(Unhealthy, 20), 24, 6},
 	} {
-		if got := test.h.wait(check, start, after(test.now)).Seconds(); got != test.want {
+		if got := test.h.wait(check, after(test.now).Sub(start), after(test.now)).Seconds(); got != test.want {
 			t.Errorf("%s: it waits %v s, want %v", name, got, test.want)
 		}
 	}

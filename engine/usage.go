@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"naru/engine/sandbox"
 )
 
@@ -151,16 +153,33 @@ const clockTick = 10 * time.Millisecond
 
 // cpuTime reads how long a process has computed; zero when it has ended.
 func cpuTime(pid int) time.Duration {
+	return ticks(pid, 14) + ticks(pid, 15)
+}
+
+// Age is how long the container's process has been there, by a clock that nobody sets; zero when it has ended.
+func (c Container) Age() time.Duration {
+	var now unix.Timespec
+	if c.PID == 0 || unix.ClockGettime(unix.CLOCK_BOOTTIME, &now) != nil {
+		return 0
+	}
+	born := ticks(c.PID, 22)
+	if born == 0 {
+		return 0
+	}
+	return max(0, time.Duration(now.Nano())-born)
+}
+
+// ticks reads a time of a process by its number in proc_pid_stat(5); zero when the process has ended.
+func ticks(pid, field int) time.Duration {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0
 	}
 	_, rest, _ := strings.Cut(string(b), ") ") // a command's name may hold blanks
-	fields := strings.Fields(rest)
-	if len(fields) < 13 {
+	fields := strings.Fields(rest)             // from the third on
+	if len(fields) <= field-3 {
 		return 0
 	}
-	user, _ := strconv.ParseInt(fields[11], 10, 64)
-	system, _ := strconv.ParseInt(fields[12], 10, 64)
-	return time.Duration(user+system) * clockTick
+	n, _ := strconv.ParseInt(fields[field-3], 10, 64)
+	return time.Duration(n) * clockTick
 }

@@ -122,7 +122,7 @@ func (s *set) see(now time.Time, c engine.Container) {
 	case engine.Running:
 		if !c.StartedAt.Equal(i.startedAt) {
 			i.startedAt, i.addr, i.addr6, i.pid = c.StartedAt, c.Addr, c.Addr6(), c.PID
-			i.runsSince = now.Add(-max(0, now.Sub(c.StartedAt)))
+			i.runsSince = now.Add(-c.Age())
 			i.state, i.reason = naru.InstanceRunning, ""
 		}
 	case engine.Exited:

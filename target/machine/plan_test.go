@@ -128,7 +128,7 @@ func TestAProgramThatIsNotThereFailsItsSetAtOnce(t *testing.T) {
 
 func TestAgeDoesNotFollowAClockThatIsSet(t *testing.T) {
 	check := &naru.HealthCheck{Interval: time.Second, Timeout: time.Second, Retries: 1}
-	for _, setBack := range []time.Duration{0, time.Hour} {
+	for _, setBack := range []time.Duration{0, time.Hour, -time.Hour} {
 		now := time.Now()
 		s := &set{instances: map[string]*instance{}}
 		s.see(now, engine.Container{ID: "a", State: engine.Running, StartedAt: now.Add(setBack)})
