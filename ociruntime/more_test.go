@@ -307,18 +307,8 @@ func TestExecOnSomeProcessors(t *testing.T) {
 // config.md, apparmorProfile, selinuxLabel; config-linux.md, mountLabel: what the host does not have is an error.
 func TestLabelsNeedTheirModules(t *testing.T) {
 	l := newLab(t)
-	appArmor, _ := os.ReadFile("/sys/module/apparmor/parameters/enabled")
 	process := l.spec.Process
-	if strings.HasPrefix(string(appArmor), "Y") {
-		process.ApparmorProfile = "unconfined"
-		l.sh("cat /proc/self/attr/apparmor/current")
-		if got := l.run(); got != "unconfined" {
-			t.Errorf("labelled %q", got)
-		}
-		process.ApparmorProfile = "naru-test-is-not-loaded"
-		_, err := l.runtime.Run(l.ctx, l.options("run"), false, false)
-		l.wantError(err, "label exec naru-test-is-not-loaded")
-	} else {
+	if appArmor, _ := os.ReadFile("/sys/module/apparmor/parameters/enabled"); !strings.HasPrefix(string(appArmor), "Y") {
 		process.ApparmorProfile = "x"
 		l.wantError(l.runtime.Create(l.ctx, l.options("x")), `spec field process.apparmorProfile "x": this machine does not run AppArmor`)
 	}

@@ -124,10 +124,13 @@ func TestNetDevices(t *testing.T) {
 	}
 }
 
-// inNetwork runs ip in the network namespace of a process.
+// inNetwork runs iproute2's program in the network namespace of a process. It has its path, since busybox's nsenter would
+// run busybox's.
 func (l *lab) inNetwork(pid int, args ...string) string {
 	l.Helper()
-	out, err := exec.CommandContext(l.ctx, "nsenter", append([]string{"-n", "-t", fmt.Sprint(pid), "ip"}, args...)...).Output()
+	ip, err := exec.LookPath("ip")
+	l.must(err)
+	out, err := exec.CommandContext(l.ctx, "nsenter", append([]string{"-n", "-t", fmt.Sprint(pid), ip}, args...)...).Output()
 	l.must(err)
 	return string(out)
 }
@@ -188,8 +191,10 @@ func TestNetDevicesComeBackFromACreateThatFails(t *testing.T) {
 	before := describeBoth()
 	l.spec.Linux.NetDevices = map[string]specs.LinuxNetDevice{one: {Name: "a"}, other: {Name: "b"}}
 	seen := filepath.Join(t.TempDir(), "seen")
+	ip, err := exec.LookPath("ip")
+	l.must(err)
 	l.spec.Hooks = &specs.Hooks{CreateRuntime: []specs.Hook{{Path: "/bin/sh", Env: []string{"PATH=/bin:/sbin:/usr/bin:/usr/sbin"},
-		Args: []string{"sh", "-c", "nsenter -n -t $(grep -o '\"pid\":[0-9]*' | cut -d: -f2) ip -brief link >" + seen + "; exit 7"}}}}
+		Args: []string{"sh", "-c", "nsenter -n -t $(grep -o '\"pid\":[0-9]*' | cut -d: -f2) " + ip + " -brief link >" + seen + "; exit 7"}}}}
 	l.wantError(l.runtime.Create(l.ctx, l.options("x")), "exit status 7")
 	if b, err := os.ReadFile(seen); err != nil || !strings.Contains(string(b), "a@b") {
 		t.Errorf("the hook saw no devices: %v: %s", err, b)

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Brings what tests and benchmarks need from Debian's packages: small tools are installed; a kernel for the VM lane,
-# dockerd, containerd, podman and rsyslog are only unpacked into a folder of the user's cache, so that nothing else on
+# Brings what tests and benchmarks need from Debian's packages: small tools are installed; a kernel for the VM lane and
+# what loads policies into it, dockerd, containerd, podman and rsyslog are only unpacked into a folder of the user's cache, so that nothing else on
 # this machine starts to use them. Does nothing, fast, when all is there.
 set -eu
 export LC_ALL=C
@@ -26,7 +26,7 @@ need qemu-system-x86_64 qemu-system-x86
 need slirp4netns slirp4netns
 need wrk wrk
 
-if [ -z "$wanted" ] && [ -e "$deps/complete" ] && [ -d "$deps/podman" ] && [ -d "$deps/rsyslog" ]; then
+if [ -z "$wanted" ] && [ -e "$deps/complete" ] && [ -d "$deps/podman" ] && [ -d "$deps/rsyslog" ] && [ -d "$deps/labels" ]; then
     echo "deps: all there"
     exit 0
 fi
@@ -52,6 +52,7 @@ unpack() { # folder package...
 rm -f "$deps/complete"
 kernel=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/.*Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1)
 unpack kernel "$kernel"
+unpack labels apparmor secilc libsepol2
 unpack docker docker.io containerd runc
 unpack podman podman conmon netavark libassuan0 libdevmapper1.02.1 libglib2.0-0 libgpgme11 libseccomp2 libsubid4
 unpack rsyslog rsyslog libestr0 libfastjson4

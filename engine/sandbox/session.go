@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -215,6 +216,9 @@ func failureError(f program.Failure) error {
 		return naru.Errorf(naru.Failed, "working directory %s: %w", f.Text, errno)
 	case f.Kind == program.Rlimit && errno == unix.EPERM:
 		return naru.Errorf(naru.PermissionDenied, "rlimit %s: raising it needs CAP_SYS_RESOURCE, which naru lacks here: %w", f.Text, errno)
+	case f.Kind == program.Label && errno == unix.ENOENT:
+		return naru.Errorf(naru.FailedPrecondition, "spec field process.apparmorProfile %q: no such profile is loaded, see apparmor_parser: %w",
+			strings.TrimPrefix(f.Text, "exec "), errno)
 	case f.Text == "":
 		return fmt.Errorf("%s: %w", f.Kind, errno)
 	}

@@ -57,6 +57,7 @@ func buildRoot(t *testing.T, k kernel, init []byte) string {
 	for _, name := range programs {
 		copyProgram(t, root, name)
 	}
+	copyProgram(t, root, filepath.Join(testkit.DebianDir(), "labels/sbin/apparmor_parser"))
 	for _, path := range []string{"/etc/protocols", "/etc/services"} { // nft names protocols by them
 		if _, err := os.Stat(path); err == nil {
 			copyFile(t, path, filepath.Join(root, path))
@@ -103,7 +104,8 @@ func (s suite) compile(t *testing.T, args ...string) {
 	}
 }
 
-// copyProgram copies a program of this machine, and the libraries that it is linked to, to where they are here.
+// copyProgram copies a program of this machine, by its name or its path, and the libraries that it is linked to, to where
+// they are here.
 func copyProgram(t *testing.T, root, name string) {
 	t.Helper()
 	path, err := exec.LookPath(name)
@@ -111,7 +113,7 @@ func copyProgram(t *testing.T, root, name string) {
 		t.Logf("the guest will have no %s: run make deps", name)
 		return
 	}
-	copyFile(t, path, filepath.Join(root, "bin", name))
+	copyFile(t, path, filepath.Join(root, "bin", filepath.Base(name)))
 	out, err := exec.Command("ldd", path).Output()
 	if err != nil {
 		return // static
