@@ -104,7 +104,7 @@ func TestRunFailsWithTheLastWords(t *testing.T) {
 		w.bad["sha256:b"] = memory.Behaviour{Failure: "exits with status 1", LogLines: []string{"no database at postgres://u:hunter2@db"}}
 		w.ledger.configs = []map[string]string{{"URL": "postgres://u:hunter2@db", "SHORT": "no"}}
 		r := naru.Release{AppEnv: shop, Number: 2, Services: []naru.ReleasedService{web("b")}, ConfigVersion: 1}
-		w.ledger.releases = append(w.ledger.releases, r)
+		w.ledger.add(r)
 		w.enqueue(2)
 		var states []naru.RolloutState
 		end, err := w.daemon.Follow(w.t.Context(), shop, func(r naru.Rollout) { states = append(states, r.State) })
@@ -132,7 +132,7 @@ func TestRunHealsAndScales(t *testing.T) {
 		if o := w.observe(shop); len(o.Sets) != 1 || !o.Sets[0].IsReady() || len(o.Traffic.Routes) != 1 {
 			w.t.Errorf("after the loss %+v", o)
 		}
-		w.ledger.scales["web"] = 3
+		w.ledger.scale("web", 3)
 		if err := w.store.Update(w.t.Context(), func(*store.Tx) error { return nil }); err != nil { // as the release hop would
 			w.t.Fatal(err)
 		}
@@ -251,7 +251,7 @@ func TestEnqueueRefusesWhatIsHeld(t *testing.T) {
 			w := newWorld(t, 1)
 			w.mint(test.holder)
 			other := naru.AppEnv{App: "other", Environment: naru.Production}
-			w.ledger.releases = append(w.ledger.releases, naru.Release{AppEnv: other, Number: 1, Services: test.asker})
+			w.ledger.add(naru.Release{AppEnv: other, Number: 1, Services: test.asker})
 			err := w.store.Update(t.Context(), func(tx *store.Tx) error {
 				_, err := w.daemon.Enqueue(tx, naru.Rollout{AppEnv: other, To: 1})
 				return err
@@ -286,7 +286,7 @@ func TestVariablesReachTheTargetAndNothingElse(t *testing.T) {
 		{"A": "compose", "B": "compose", "PORT": "9000"},
 	} {
 		r := naru.Release{AppEnv: shop, Number: naru.ReleaseNumber(version + 1), Services: []naru.ReleasedService{s}, ConfigVersion: version}
-		w.ledger.releases = append(w.ledger.releases, r)
+		w.ledger.add(r)
 		w.enqueue(r.Number)
 		w.until(naru.RolloutStarting)
 		w.reconcile()

@@ -48,7 +48,7 @@ func (w *world) act() {
 			w.enqueue(0)
 		}
 	case n < 93:
-		w.ledger.scales["web"] = 1 + w.rand.IntN(3)
+		w.ledger.scale("web", 1+w.rand.IntN(3))
 	case n < 97:
 		w.trouble()
 	default:

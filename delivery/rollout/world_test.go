@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,12 +21,27 @@ import (
 
 // ledger is the release hop, in memory: what it holds survives every crash, as its tables would.
 type ledger struct {
+	mu       sync.Mutex
 	releases []naru.Release // number 1 first
 	configs  []map[string]string
 	scales   map[naru.ServiceName]int
 }
 
+func (l *ledger) add(r naru.Release) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.releases = append(l.releases, r)
+}
+
+func (l *ledger) scale(service naru.ServiceName, n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.scales[service] = n
+}
+
 func (l *ledger) Release(_ *store.Tx, ae naru.AppEnv, n naru.ReleaseNumber) (naru.Release, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	for _, r := range l.releases {
 		if r.AppEnv == ae && r.Number == n {
 			return r, nil
@@ -41,7 +58,9 @@ func (l *ledger) Config(_ *store.Tx, _ naru.AppEnv, version int) (naru.Config, e
 }
 
 func (l *ledger) Scales(*store.Tx, naru.AppEnv) (map[naru.ServiceName]int, error) {
-	return l.scales, nil
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return maps.Clone(l.scales), nil
 }
 
 // errCrash is what the chaotic target panics with: the daemon dies there.
@@ -258,7 +277,7 @@ func (w *world) reconcile() {
 // mint writes a release and enqueues its rollout.
 func (w *world) mint(services []naru.ReleasedService) {
 	r := naru.Release{AppEnv: shop, Number: naru.ReleaseNumber(len(w.ledger.releases) + 1), Services: services}
-	w.ledger.releases = append(w.ledger.releases, r)
+	w.ledger.add(r)
 	w.enqueue(r.Number)
 }
 
