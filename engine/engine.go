@@ -175,6 +175,7 @@ func (e *Engine) leave(ctx context.Context) {
 	e.end()
 	e.waiting.Wait()
 	e.logFailure("stop following logs", e.followers.Close())
+	defer func() { e.logFailure("close the line to the kernel's network", e.net.Close()) }()
 	if _, running := e.ids(); len(running) > 0 {
 		return
 	}

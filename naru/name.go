@@ -1,9 +1,6 @@
 package naru
 
-import (
-	"fmt"
-	"strings"
-)
+import "strings"
 
 // AppName names an app: a DNS label (RFC 1123 section 2.1), because it becomes part of a host name.
 type AppName string
@@ -84,19 +81,4 @@ func validateLabel(what, s string) error {
 		return Errorf(InvalidArgument, "%s %q is not a DNS label: use 1 to 63 of a-z, 0-9 and single '-', starting and ending with a letter or digit", what, s)
 	}
 	return nil
-}
-
-// ParseAppEnv reads "app" or "app/environment".
-func ParseAppEnv(s string) (AppEnv, error) {
-	ae := AppEnv{App: AppName(s), Environment: Production}
-	for i := range s {
-		if s[i] == '/' {
-			ae = AppEnv{App: AppName(s[:i]), Environment: EnvironmentName(s[i+1:])}
-			break
-		}
-	}
-	if err := ae.Validate(); err != nil {
-		return AppEnv{}, fmt.Errorf("read %q: %w", s, err)
-	}
-	return ae, nil
 }

@@ -14,7 +14,7 @@ import (
 	"fmt"
 	"net/url"
 
-	"modernc.org/sqlite"
+	_ "modernc.org/sqlite" // registers the driver
 
 	"naru/internal/hint"
 )
@@ -178,11 +178,4 @@ func (t *Tx) Query(query string, args []any, scan func(scan func(...any) error) 
 		}
 	}
 	return rows.Err()
-}
-
-// IsUnique reports whether err is the violation of a UNIQUE or PRIMARY KEY constraint.
-func IsUnique(err error) bool {
-	const constraintPrimaryKey, constraintUnique = 1555, 2067 // sqlite3.h: extended result codes
-	var e *sqlite.Error
-	return errors.As(err, &e) && (e.Code() == constraintPrimaryKey || e.Code() == constraintUnique)
 }

@@ -67,8 +67,8 @@ func checkAllOrNothing(t *testing.T, s *store.Store, update func(context.Context
 	if err := update(t.Context(), add("a")); err != nil || count(t, s) != 1 {
 		t.Fatalf("err %v, rows %d: want one row", err, count(t, s))
 	}
-	if err := update(t.Context(), add("a")); !store.IsUnique(err) {
-		t.Fatalf("err %v: want a unique violation", err)
+	if err := update(t.Context(), add("a")); err == nil || count(t, s) != 1 {
+		t.Fatalf("err %v, rows %d: want a unique violation and one row", err, count(t, s))
 	}
 }
 

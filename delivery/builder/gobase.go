@@ -29,13 +29,6 @@ type goBase struct {
 	found *goToolchain
 }
 
-// PrepareGo makes the image that Go builds start from, if this machine can make one from its own Go installation. It
-// may run beside builds, so that the first Go build need not wait for it.
-func (b *Builder) PrepareGo(ctx context.Context) error {
-	_, err := b.goBase.get(ctx, b.cfg.Images, newWatch(0, nil))
-	return err
-}
-
 func (g *goBase) get(ctx context.Context, images *image.Store, w *watch) (goToolchain, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

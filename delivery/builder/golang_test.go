@@ -19,7 +19,7 @@ func TestGo(t *testing.T) {
 	w := newWorld(t)
 	lap := func(what string, t0 time.Time) { t.Logf("%s: %v", what, time.Since(t0)) }
 	t0 := time.Now()
-	if err := w.PrepareGo(t.Context()); err != nil {
+	if _, err := w.goBase.get(t.Context(), w.images, newWatch(0, nil)); err != nil {
 		t.Fatal(err)
 	}
 	lap("image of the host's Go", t0)

@@ -17,11 +17,17 @@ import (
 // pinPrefix begins the ids of the leases that are pins.
 const pinPrefix = "pin-"
 
-// Pin keeps the images, named or not, until Unpin of the same owner, or until another Pin of it leaves them out. An
-// image that is gone already, whoever removed it, is passed over.
+// Pin keeps the images, named or not, until another Pin of the same owner leaves them out. An image that is gone already,
+// whoever removed it, is passed over.
 func (s *Store) Pin(ctx context.Context, owner string, images ...naru.Digest) error {
 	ctx = inNamespace(ctx)
 	lease := leases.Lease{ID: pinPrefix + owner}
+	if len(images) == 0 {
+		if err := s.leases.Delete(ctx, lease); err != nil && !errdefs.IsNotFound(err) {
+			return fmt.Errorf("unpin images of %s: %w", owner, err)
+		}
+		return nil
+	}
 	if _, err := s.leases.Create(ctx, leases.WithID(lease.ID)); err != nil && !errdefs.IsAlreadyExists(err) {
 		return fmt.Errorf("pin images for %s: %w", owner, err)
 	}
@@ -52,15 +58,6 @@ func (s *Store) unpinOthers(ctx context.Context, lease leases.Lease, images []na
 		if err := s.leases.DeleteResource(ctx, lease, r); err != nil {
 			return fmt.Errorf("unpin image %s of %s: %w", r.ID, lease.ID, err)
 		}
-	}
-	return nil
-}
-
-// Unpin ends all pins of the owner; none is fine.
-func (s *Store) Unpin(ctx context.Context, owner string) error {
-	err := s.leases.Delete(inNamespace(ctx), leases.Lease{ID: pinPrefix + owner})
-	if err != nil && !errdefs.IsNotFound(err) {
-		return fmt.Errorf("unpin images of %s: %w", owner, err)
 	}
 	return nil
 }

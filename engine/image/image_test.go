@@ -464,7 +464,7 @@ func TestPinKeeps(t *testing.T) {
 		t.Error(err)
 	}
 	for range 2 {
-		if err := s.Unpin(t.Context(), "release/app/1"); err != nil {
+		if err := s.Pin(t.Context(), "release/app/1"); err != nil {
 			t.Fatal(err)
 		}
 	}
