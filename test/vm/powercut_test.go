@@ -26,6 +26,9 @@ var (
 //go:embed powercut.sh
 var powercutScript []byte
 
+// keptReleases is how many of an app stay, at least.
+const keptReleases = 10
+
 // cutTimeout bounds one boot and the work until its plug is pulled.
 const cutTimeout = 5 * time.Minute
 
@@ -44,7 +47,7 @@ services:
 type ledger struct {
 	acks       int             // at this boot
 	containers map[string]bool // by name; false: its removal was begun
-	releases   int
+	releases   int             // the number of the newest
 }
 
 // TestPowerCut pulls the plug of a machine at work, again and again, and boots it from the same disk: the stores open,
@@ -164,11 +167,23 @@ func (l *ledger) checkContainers(t *testing.T, text string) {
 	}
 }
 
+// checkReleases counts by the number of the newest, for old releases are forgotten.
 func (l *ledger) checkReleases(t *testing.T, text string) {
 	t.Helper()
-	var list []json.RawMessage
-	if err := json.Unmarshal([]byte(text), &list); err != nil || len(list) < l.releases {
-		t.Errorf("%d releases were acknowledged, there are %d (%v): %s", l.releases, len(list), err, text)
+	var list []struct{ Number int }
+	if err := json.Unmarshal([]byte(text), &list); err != nil || len(list) == 0 {
+		t.Errorf("releases: %v in %q", err, text)
+		return
 	}
-	l.releases = len(list)
+	newest := list[0].Number
+	if newest < l.releases {
+		t.Errorf("%d releases were acknowledged, there are %+v", l.releases, list)
+	}
+	for i := range min(newest, keptReleases) {
+		if i == len(list) || list[i].Number != newest-i {
+			t.Errorf("release %d is missing: there are %+v", newest-i, list)
+			break
+		}
+	}
+	l.releases = newest
 }
