@@ -46,6 +46,7 @@ func serve(ctx context.Context, f serverFlags, log *slog.Logger) (err error) {
 		}
 		undo.Add(func() { closing(log, "give up the lock of "+folder.dir, lock.Close) })
 	}
+	undo.Add(tellGoroutines(f.run, log))
 	d, err := open(ctx, f, log, &undo)
 	if err != nil {
 		return err

@@ -41,7 +41,8 @@ syslog+tcp://HOST[:601] (RFC 5424), otlp+http://HOST[:4318] or otlp+https://HOST
 at least once, and lines that left the disk before they could be sent are told as a number. A syslog acknowledges nothing:
 what one that dies had received and not read is lost, and UDP loses what nobody listens for.
 
-SIGTERM and Ctrl-C end it in order; a second one ends it at once.`
+SIGTERM and Ctrl-C end it in order; a second one ends it at once. SIGUSR1 makes it write where its goroutines stand to
+RUN/goroutines: what to look at when it hangs, or grows.`
 
 func (c *cli) serverCommand() *cobra.Command {
 	cmd := &cobra.Command{

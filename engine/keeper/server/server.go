@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"time"
 
@@ -125,15 +126,20 @@ func (s *server) end() {
 
 func (s *server) path(name string) string { return s.dir + "/" + name }
 
-// watchSignals handles requests to end from outside. It does not ignore them: a child would inherit that.
+// watchSignals handles requests to end from outside, and SIGUSR1, which asks how it is. It does not ignore them: a child
+// would inherit that.
 func (s *server) watchSignals() (stop func()) {
-	asking := []os.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGHUP}
+	asking := []os.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGHUP, unix.SIGUSR1}
 	came, done := make(chan os.Signal, len(asking)), make(chan struct{})
 	signal.Notify(came, asking...)
 	go func() {
 		defer close(done)
-		for range came {
-			s.mail.post(s.askedToEnd)
+		for sig := range came {
+			answer := s.askedToEnd
+			if sig == unix.SIGUSR1 {
+				answer = s.askedHow
+			}
+			s.mail.post(answer)
 		}
 	}()
 	return func() {
@@ -149,6 +155,10 @@ func (s *server) askedToEnd() {
 		return
 	}
 	s.end()
+}
+
+func (s *server) askedHow() {
+	logf("a signal asks: %d children, %d descriptors, %d goroutines", len(s.children), len(s.kept), runtime.NumGoroutine())
 }
 
 // logf writes a line to DIR/keeper.log, which is stderr.
