@@ -55,7 +55,7 @@ func newLab(t testing.TB) *lab {
 	}
 	l.must(os.WriteFile(filepath.Join(l.bundle, "rootfs/etc/secret"), []byte("hidden"), 0o644))
 	l.must(os.WriteFile(filepath.Join(l.bundle, "rootfs/bin/busybox"), box, 0o755))
-	for _, applet := range []string{"sh", "true", "cat", "id", "ls", "sleep", "env", "hostname", "tty", "stty", "echo", "grep", "readlink", "touch", "stat", "ulimit", "cut", "head", "uname", "ionice", "mkdir", "test"} {
+	for _, applet := range []string{"sh", "true", "cat", "id", "ls", "sleep", "env", "hostname", "tty", "stty", "echo", "grep", "readlink", "touch", "stat", "ulimit", "cut", "head", "uname", "ionice", "mkdir", "test", "tr"} {
 		l.must(os.Symlink("busybox", filepath.Join(l.bundle, "rootfs/bin", applet)))
 	}
 	l.out, err = os.Create(filepath.Join(t.TempDir(), "out"))

@@ -1,10 +1,14 @@
 package ociruntime_test
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // confined lets a program do anything but read one file, whatever its rights.
@@ -60,4 +64,50 @@ func (l *lab) appArmor(act string) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		l.Fatalf("apparmor_parser %s: %v: %s", act, err, out)
 	}
+}
+
+// config.md, POSIX process, selinuxLabel: "specifies the SELinux label for the process"; config-linux.md, Mount Label: "sets
+// the Selinux context for the mounts in the container".
+func TestLabelsOfSELinuxConfine(t *testing.T) {
+	policy, err := os.ReadFile("testdata/selinux.policy")
+	if err != nil {
+		t.Skip("needs a kernel that waits for a policy: make test-vm boots one")
+	}
+	l := newLab(t)
+	l.must(os.WriteFile("/sys/fs/selinux/load", policy, 0))
+	l.must(os.WriteFile("/sys/fs/selinux/enforce", []byte("1"), 0))
+	secret := filepath.Join(l.bundle, "rootfs/etc/secret")
+	l.must(unix.Setxattr(secret, "security.selinux", []byte("system_u:object_r:secret_t"), 0))
+	const script = "tr -d '\\0' </proc/self/attr/current; echo; cat /etc/secret 2>&1; grep -c context=system_u:object_r:box_file_t /proc/self/mounts; true"
+	l.sh(script)
+	if got := l.run(); got != "system_u:system_r:kernel_t\nhidden0" {
+		t.Errorf("without labels: %q", got)
+	}
+	const want = "system_u:system_r:box_t\ncat: can't open '/etc/secret': Permission denied\n"
+	l.spec.Process.SelinuxLabel, l.spec.Linux.MountLabel = "system_u:system_r:box_t", "system_u:object_r:box_file_t"
+	for _, noNewPrivileges := range []bool{true, false} {
+		l.spec.Process.NoNewPrivileges = noNewPrivileges
+		if got := l.run(); got != want+"3" { // /dev, /dev/shm and /dev/pts
+			t.Errorf("with labels: %q", got)
+		}
+	}
+	l.sh("echo >/dev/shm/made; exec sleep 1000")
+	l.create("labelled")
+	l.must(l.runtime.Start(l.ctx, id("labelled")))
+	s, err := l.runtime.State(id("labelled"))
+	l.must(err)
+	made := fmt.Sprintf("/proc/%d/root/dev/shm/made", s.PID)
+	l.waitFor("its file is there", func() bool { _, err := os.Stat(made); return err == nil })
+	label := make([]byte, 100)
+	n, err := unix.Getxattr(made, "security.selinux", label)
+	if l.must(err); strings.Trim(string(label[:n]), "\x00") != "system_u:object_r:box_file_t" {
+		t.Errorf("a file that it made is labelled %q", label[:n])
+	}
+	l.must(l.out.Truncate(0))
+	if status, err := l.exec("labelled", script); err != nil || status != 0 || strings.Trim(l.said(), "\x00") != want+"3" {
+		t.Errorf("exec: %d, %v, %q", status, err, l.said())
+	}
+	l.spec.Process.SelinuxLabel = "system_u:system_r:nobody_t"
+	_, err = l.runtime.Run(l.ctx, l.options("run"), false, false)
+	l.wantError(err, `spec field process.selinuxLabel "system_u:system_r:nobody_t": the policy has no such label`)
 }

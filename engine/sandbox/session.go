@@ -219,6 +219,8 @@ func failureError(f program.Failure) error {
 	case f.Kind == program.Label && errno == unix.ENOENT:
 		return naru.Errorf(naru.FailedPrecondition, "spec field process.apparmorProfile %q: no such profile is loaded, see apparmor_parser: %w",
 			strings.TrimPrefix(f.Text, "exec "), errno)
+	case f.Kind == program.Label && errno == unix.EINVAL:
+		return naru.Errorf(naru.FailedPrecondition, "spec field process.selinuxLabel %q: the policy has no such label: %w", f.Text, errno)
 	case f.Text == "":
 		return fmt.Errorf("%s: %w", f.Kind, errno)
 	}

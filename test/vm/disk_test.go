@@ -18,6 +18,7 @@ type suite struct {
 	pkg    string   // folder in the tree
 	run    string   // as go test's -run; empty: all
 	builds []string // packages that its tests build: the guest has no Go, so that it is done before
+	policy string   // a file of its testdata, in SELinux's CIL, that is compiled; empty: none
 }
 
 // name is the package's folder without slashes.
@@ -92,6 +93,18 @@ func (s suite) install(t *testing.T, root string) {
 	if _, err := os.Stat(testdata); err == nil {
 		run(t, nil, "cp", "-r", testdata, dir)
 	}
+	if s.policy != "" {
+		s.compilePolicy(t, filepath.Join(dir, "testdata"))
+	}
+}
+
+// compilePolicy makes NAME.policy of NAME.cil, with the compiler that make deps unpacked.
+func (s suite) compilePolicy(t *testing.T, testdata string) {
+	t.Helper()
+	labels := filepath.Join(testkit.DebianDir(), "labels")
+	out := filepath.Join(testdata, strings.TrimSuffix(s.policy, ".cil")+".policy")
+	run(t, nil, "env", "LD_LIBRARY_PATH="+filepath.Join(labels, "lib/x86_64-linux-gnu"), filepath.Join(labels, "usr/bin/secilc"),
+		"--filecontext=/dev/null", "--output="+out, filepath.Join(testdata, s.policy))
 }
 
 // compile runs the go command in the suite's folder.

@@ -5,6 +5,7 @@ export PATH=/bin:/sbin HOME=/root NARU_BIN=/bin/naru
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t securityfs securityfs /sys/kernel/security
+[ -d /sys/fs/selinux ] && mount -t selinuxfs selinuxfs /sys/fs/selinux
 mount -t devtmpfs dev /dev 2>/dev/null
 mkdir -p /dev/pts /dev/shm /run /var/lib
 mount -t devpts devpts /dev/pts

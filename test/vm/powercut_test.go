@@ -80,10 +80,11 @@ func (l *ledger) bootAndCut(t *testing.T, kernel, disk string, acks int, after t
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), cutTimeout)
 	defer cancel()
-	cmd := machine(ctx, kernel, disk)
+	var parameters []string
 	if acks == 0 {
-		cmd.Args[len(cmd.Args)-1] += " only-look" // the kernel's command line, which the guest reads
+		parameters = append(parameters, "only-look")
 	}
+	cmd := machine(ctx, kernel, disk, parameters...)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -58,7 +58,29 @@ func TestInVM(t *testing.T) {
 	kernel := requireVM(t)
 	disk := filepath.Join(t.TempDir(), "disk")
 	buildDisk(t, disk, kernel, suites)
-	console, err := boot(t.Context(), kernel.image, disk)
+	runIn(t, kernel, disk, suites)
+}
+
+// TestInVMWithSELinux boots the same kernel with SELinux in AppArmor's place, and a policy as small as can be.
+func TestInVMWithSELinux(t *testing.T) {
+	if variable := os.Getenv("NARU_VM"); variable != "1" && variable != "selinux" {
+		t.Skip("takes most of a minute: run make test-vm")
+	}
+	kernel := requireVM(t)
+	compiler := filepath.Join(testkit.DebianDir(), "labels")
+	if _, err := os.Stat(compiler); err != nil {
+		t.Skip("needs SELinux's compiler: run make deps:", err)
+	}
+	disk := filepath.Join(t.TempDir(), "disk")
+	suites := []suite{{pkg: "ociruntime", run: "^TestLabels", builds: []string{"../engine/sandbox/testdata/init"}, policy: "selinux.cil"}}
+	buildDisk(t, disk, kernel, suites)
+	runIn(t, kernel, disk, suites, "security=selinux")
+}
+
+// runIn boots a disk, and makes a subtest of each test that ran.
+func runIn(t *testing.T, k kernel, disk string, suites []suite, parameters ...string) {
+	t.Helper()
+	console, err := boot(t.Context(), k.image, disk, parameters...)
 	results := parse(console)
 	for _, s := range suites {
 		t.Run(s.name(), func(t *testing.T) { results.report(t, s.name()) })
@@ -94,11 +116,11 @@ func chosen(variable string) []suite {
 }
 
 // boot runs the machine until it turns itself off, and returns what it wrote to its serial console.
-func boot(ctx context.Context, kernel, disk string) ([]byte, error) {
+func boot(ctx context.Context, kernel, disk string, parameters ...string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, bootTimeout)
 	defer cancel()
 	var console bytes.Buffer
-	cmd := machine(ctx, kernel, disk)
+	cmd := machine(ctx, kernel, disk, parameters...)
 	cmd.Stdout, cmd.Stderr = &console, &console
 	err := cmd.Run()
 	if ctx.Err() != nil {
@@ -108,12 +130,13 @@ func boot(ctx context.Context, kernel, disk string) ([]byte, error) {
 }
 
 // machine is the machine, not yet turned on; killing it is pulling its plug. What the guest has handed to its disk stays
-// there, and nothing else does.
-func machine(ctx context.Context, kernel, disk string) *exec.Cmd {
+// there, and nothing else does. The kernel gets the parameters beside its usual ones; the guest can read them too.
+func machine(ctx context.Context, kernel, disk string, parameters ...string) *exec.Cmd {
+	usual := []string{"console=ttyS0", "root=/dev/nvme0n1", "rw", "init=/init", "panic=-1", "loglevel=4"}
 	return exec.CommandContext(ctx, "qemu-system-x86_64", "-machine", "q35", "-accel", accelerator(), "-cpu", "max",
 		"-smp", "2", "-m", "2048", "-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio",
 		"-drive", "if=none,id=disk,format=raw,cache=unsafe,file="+disk, "-device", "nvme,drive=disk,serial=naru",
-		"-kernel", kernel, "-append", "console=ttyS0 root=/dev/nvme0n1 rw init=/init panic=-1 loglevel=4")
+		"-kernel", kernel, "-append", strings.Join(append(usual, parameters...), " "))
 }
 
 // accelerator is emulation unless asked otherwise: KVM inside another virtual machine is often there and broken.
