@@ -1,13 +1,15 @@
 package api
 
-import "time"
+import (
+	"time"
 
-// ContainerUpdate changes a container; nil fields stay as they are.
+	"naru/naru"
+)
+
+// ContainerUpdate changes a container; what is zero stays as it is.
 type ContainerUpdate struct {
-	MemoryBytes *int64  `json:"memory_bytes,omitempty"`
-	NanoCPUs    *int64  `json:"nano_cpus,omitempty"`
-	PIDs        *int64  `json:"pids,omitempty"`
-	Restart     *string `json:"restart,omitempty"`
+	Limits  naru.Limits `json:"limits,omitzero"` // but of the disk
+	Restart *string     `json:"restart,omitempty"`
 }
 
 // AttachRequest says what the client brings to a container.

@@ -3,6 +3,8 @@ package api
 import (
 	"net/netip"
 	"time"
+
+	"naru/naru"
 )
 
 // NetworkOptions are what a container asks of its networks, beyond the name of the first.
@@ -13,6 +15,11 @@ type NetworkOptions struct {
 	Networks []NetworkJoin `json:"networks,omitempty"` // further ones
 	DNS      []netip.Addr  `json:"dns,omitempty"`      // asked for names that are no container's
 	Hosts    []string      `json:"hosts,omitempty"`    // more of /etc/hosts: NAME:ADDRESS
+
+	DNSSearch  []string             `json:"dns_search,omitempty"`  // domains; none: the host's; ".": none
+	DNSOptions []string             `json:"dns_options,omitempty"` // of resolv.conf
+	PublishAll bool                 `json:"publish_all,omitempty"` // what the image and Expose name, at ports that are chosen
+	Expose     []naru.PublishedPort `json:"expose,omitempty"`
 }
 
 // NetworkJoin asks for a place on a network.

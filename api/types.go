@@ -126,6 +126,9 @@ type ContainerSpec struct {
 	TTY        bool                 `json:"tty,omitempty"`
 	OpenStdin  bool                 `json:"open_stdin,omitempty"`
 	Limits     naru.Limits          `json:"limits,omitzero"`
+	IO         naru.IOLimits        `json:"io,omitzero"`
+	Isolation  naru.Isolation       `json:"isolation,omitzero"`
+	Logs       naru.LogLimits       `json:"logs,omitzero"`
 	Labels     map[string]string    `json:"labels,omitempty"`
 	StopSignal string               `json:"stop_signal,omitempty"`
 	StopGrace  time.Duration        `json:"stop_grace,omitempty"`

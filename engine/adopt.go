@@ -123,7 +123,7 @@ func (e *Engine) watchAgain(ctx context.Context, en *entry) error {
 	}
 	en.pidfd, en.stdin = pidfd, stdin
 	if tty != nil {
-		en.tty = newConsole(tty, e.logDir(en.c.ID), e.log)
+		en.tty = newConsole(tty, e.logDir(en.c.ID), logLimits(en.c), e.log)
 	}
 	e.watchExit(en)
 	e.watchHealth(en)

@@ -192,18 +192,18 @@ type console struct {
 }
 
 // newConsole starts copying what the terminal prints into the container's log.
-func newConsole(master *os.File, logDir string, log *slog.Logger) *console {
+func newConsole(master *os.File, logDir string, limits logs.Limits, log *slog.Logger) *console {
 	c := &console{master: master}
 	c.pump.Go(func() {
-		if err := pumpConsole(master, logDir); err != nil {
+		if err := pumpConsole(master, logDir, limits); err != nil {
 			log.Warn("keep a terminal's output", "err", err)
 		}
 	})
 	return c
 }
 
-func pumpConsole(master io.Reader, logDir string) (err error) {
-	w, err := logs.Open(logDir, logs.Limits{}, &logs.Scratch{})
+func pumpConsole(master io.Reader, logDir string, limits logs.Limits) (err error) {
+	w, err := logs.Open(logDir, limits, &logs.Scratch{})
 	if err != nil {
 		return err
 	}

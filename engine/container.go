@@ -49,15 +49,19 @@ type ContainerSpec struct {
 	Env        []string             `json:"env,omitempty"` // NAME=value; wins over the image's
 	User       string               `json:"user,omitempty"`
 	WorkingDir string               `json:"working_dir,omitempty"`
-	Hostname   string               `json:"hostname,omitempty"` // empty: the short id
-	Network    string               `json:"network,omitempty"`  // empty: DefaultNetwork; NoNetwork, HostNetwork, "container:NAME"; or the name of a network
-	Aliases    []string             `json:"aliases,omitempty"`  // more names under which its network knows it
-	IP         netip.Addr           `json:"ip,omitzero"`        // on its network; zero: the next free one
-	MAC        string               `json:"mac,omitempty"`      // on its network; empty: derived from the address
-	Networks   []Join               `json:"networks,omitempty"` // further ones
-	DNS        []netip.Addr         `json:"dns,omitempty"`      // asked for names that are no container's; none: the host's own
-	Hosts      []string             `json:"hosts,omitempty"`    // more of /etc/hosts: NAME:ADDRESS
+	Hostname   string               `json:"hostname,omitempty"`    // empty: the short id
+	Network    string               `json:"network,omitempty"`     // empty: DefaultNetwork; NoNetwork, HostNetwork, "container:NAME"; or the name of a network
+	Aliases    []string             `json:"aliases,omitempty"`     // more names under which its network knows it
+	IP         netip.Addr           `json:"ip,omitzero"`           // on its network; zero: the next free one
+	MAC        string               `json:"mac,omitempty"`         // on its network; empty: derived from the address
+	Networks   []Join               `json:"networks,omitempty"`    // further ones
+	DNS        []netip.Addr         `json:"dns,omitempty"`         // asked for names that are no container's; none: the host's own
+	Hosts      []string             `json:"hosts,omitempty"`       // more of /etc/hosts: NAME:ADDRESS
+	DNSSearch  []string             `json:"dns_search,omitempty"`  // domains; none: the host's; ".": no domain
+	DNSOptions []string             `json:"dns_options,omitempty"` // of resolv.conf
 	Ports      []naru.PublishedPort `json:"ports,omitempty"`
+	PublishAll bool                 `json:"publish_all,omitempty"` // what the image and Expose name, at ports that are chosen
+	Expose     []naru.PublishedPort `json:"expose,omitempty"`
 	Mounts     []Mount              `json:"mounts,omitempty"`
 	Tmpfs      []string             `json:"tmpfs,omitempty"`
 	ReadOnly   bool                 `json:"read_only,omitempty"` // the root filesystem
@@ -65,6 +69,9 @@ type ContainerSpec struct {
 	TTY        bool                 `json:"tty,omitempty"`
 	OpenStdin  bool                 `json:"open_stdin,omitempty"`
 	Limits     naru.Limits          `json:"limits,omitzero"`
+	IO         naru.IOLimits        `json:"io,omitzero"`
+	Isolation  naru.Isolation       `json:"isolation,omitzero"`
+	Logs       naru.LogLimits       `json:"logs,omitzero"`
 	Labels     map[string]string    `json:"labels,omitempty"`
 	StopSignal string               `json:"stop_signal,omitempty"` // empty: the image's, else SIGTERM
 	StopGrace  time.Duration        `json:"stop_grace,omitempty"`  // zero: naru.DefaultStopGrace

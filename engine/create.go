@@ -29,6 +29,7 @@ func (e *Engine) Create(ctx context.Context, spec ContainerSpec) (Container, err
 		return Container{}, err
 	}
 	c.Image = img.Digest
+	c.Spec.Ports = append(c.Spec.Ports, exposedPorts(spec, img)...)
 	if c.Spec.Health, err = healthCheck(spec, img); err != nil {
 		return Container{}, err
 	}
@@ -77,11 +78,16 @@ func newContainer(spec ContainerSpec) (Container, error) {
 			return Container{}, err
 		}
 	}
-	if err := spec.checkLimits(); err != nil {
+	if err := errors.Join(spec.checkLimits(), spec.checkIsolation()); err != nil {
 		return Container{}, err
 	}
 	if err := spec.Restart.validate(); err != nil {
 		return Container{}, err
+	}
+	if spec.StopSignal != "" {
+		if _, err := ParseSignal(spec.StopSignal); err != nil {
+			return Container{}, err
+		}
 	}
 	if spec.AutoRemove && spec.Restart.Name != NoRestart {
 		return Container{}, naru.Errorf(naru.InvalidArgument, "a container cannot be removed and restarted when it exits: leave out one of the two")
@@ -125,11 +131,23 @@ func (s ContainerSpec) checkLimits() error {
 	if s.HostUserNS && s.Limits.Disk != (naru.DiskLimit{}) {
 		return naru.Errorf(naru.InvalidArgument, "a limit of the disk does not hold without a user namespace, whose root could lift it: leave out one of the two")
 	}
-	errs := []error{checkDisk(s.Limits.Disk)}
+	errs := []error{checkDisk(s.Limits.Disk), checkSwap(s.Limits)}
 	for _, m := range s.Mounts {
 		errs = append(errs, checkDisk(m.Limit))
 	}
 	return errors.Join(errs...)
+}
+
+func checkSwap(l naru.Limits) error {
+	switch {
+	case l.MemorySwap != 0 && l.MemoryBytes == 0:
+		return naru.Errorf(naru.InvalidArgument, "a limit of memory and swap together needs one of memory: add --memory")
+	case l.MemorySwap > 0 && l.MemorySwap < l.MemoryBytes:
+		return naru.Errorf(naru.InvalidArgument, "memory and swap together (%d bytes) are less than memory alone (%d)", l.MemorySwap, l.MemoryBytes)
+	case l.MemoryReservation > l.MemoryBytes && l.MemoryBytes > 0:
+		return naru.Errorf(naru.InvalidArgument, "the memory that is reserved (%d bytes) is more than the limit (%d)", l.MemoryReservation, l.MemoryBytes)
+	}
+	return nil
 }
 
 // maxDisk is more than any file system holds.

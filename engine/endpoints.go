@@ -249,26 +249,6 @@ func (e *Engine) joinNetwork(ctx context.Context, c Container, at Endpoint, n ne
 		MAC: mac, Side: led, NetNS: netns})
 }
 
-// sharedNetNS is the path of the network namespace that the container shares with another; "" when it has its own.
-func (e *Engine) sharedNetNS(c Container) (string, error) {
-	name, ok := strings.CutPrefix(c.Spec.Network, containerNetwork)
-	if !ok {
-		return "", nil
-	}
-	en, err := e.find(name)
-	if err != nil {
-		return "", err
-	}
-	other := e.snapshot(en)
-	switch {
-	case other.ID == c.ID:
-		return "", naru.Errorf(naru.InvalidArgument, "container %s cannot share its own network", c.Name)
-	case other.State != Running:
-		return "", naru.Errorf(naru.FailedPrecondition, "container %s shares the network of %s, which is %s: start that first", c.Name, other.Name, other.State)
-	}
-	return "/proc/" + strconv.Itoa(other.PID) + "/ns/net", nil
-}
-
 // openNetNS opens a running container's network namespace, and makes sure that it was that one's. The caller holds
 // en.op.
 func (e *Engine) openNetNS(en *entry) (*os.File, error) {

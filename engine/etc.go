@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -17,7 +18,7 @@ func writeEtc(dir string, c Container, nameserver netip.Addr) error {
 	if err != nil && !os.IsNotExist(err) {
 		return fmt.Errorf("read the host's resolv.conf: %w", err)
 	}
-	texts := map[string]string{"resolv.conf": resolvConf(nameserver, string(host)), "hosts": hosts(c, nameserver), "hostname": hostname(c) + "\n"}
+	texts := map[string]string{"resolv.conf": resolvConf(nameserver, string(host), c.Spec.DNSSearch, c.Spec.DNSOptions), "hosts": hosts(c, nameserver), "hostname": hostname(c) + "\n"}
 	for _, name := range etcFiles {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(texts[name]), 0o644); err != nil {
 			return fmt.Errorf("write the container's %s: %w", name, err)
@@ -26,19 +27,37 @@ func writeEtc(dir string, c Container, nameserver netip.Addr) error {
 	return nil
 }
 
-// resolvConf is the host's when there is no nameserver. With one, names are asked for as they are, so that a neighbour's
-// is not looked for in the world, and then in the domains that the host searches.
-func resolvConf(nameserver netip.Addr, host string) string {
-	if !nameserver.IsValid() {
-		return host
+// resolvConf is the host's when there is no nameserver, with what the container wants added. With one, names are asked for
+// as they are, so that a neighbour's is not looked for in the world, and then in the domains that the container names, or
+// the host searches.
+func resolvConf(nameserver netip.Addr, host string, domains, options []string) string {
+	var b strings.Builder
+	if nameserver.IsValid() {
+		fmt.Fprintf(&b, "nameserver %s\n", nameserver)
+		options = append([]string{"ndots:0"}, options...)
+		if domains == nil {
+			domains = searched(host)
+		}
+	} else {
+		b.WriteString(host)
 	}
-	search := ""
-	for line := range strings.Lines(host) {
+	if len(domains) > 0 && !slices.Equal(domains, []string{"."}) {
+		fmt.Fprintf(&b, "search %s\n", strings.Join(domains, " "))
+	}
+	if len(options) > 0 {
+		fmt.Fprintf(&b, "options %s\n", strings.Join(options, " "))
+	}
+	return b.String()
+}
+
+// searched are the domains that a resolv.conf names.
+func searched(text string) (domains []string) {
+	for line := range strings.Lines(text) {
 		if words := strings.Fields(line); len(words) > 1 && (words[0] == "search" || words[0] == "domain") {
-			search = "search " + strings.Join(words[1:], " ") + "\n" // the last one counts
+			domains = words[1:] // the last one counts
 		}
 	}
-	return "nameserver " + nameserver.String() + "\n" + search + "options ndots:0\n"
+	return domains
 }
 
 // hostAddr is the host's address as the container sees it.

@@ -103,7 +103,7 @@ func (e *Engine) execSpec(ctx context.Context, c Container, x ExecSpec) (*specs.
 		return nil, fmt.Errorf("find the root filesystem of %s: %w", c.Name, err)
 	}
 	img := root.Image.Config
-	user, err := findUser(root, firstOf(x.User, c.Spec.User, img.User, "0:0"))
+	user, err := findUser(root, firstOf(x.User, c.Spec.User, img.User, "0:0"), c.Spec.Isolation.Groups)
 	if err != nil {
 		return nil, err
 	}
@@ -111,11 +111,19 @@ func (e *Engine) execSpec(ctx context.Context, c Container, x ExecSpec) (*specs.
 	if x.TTY {
 		env = mergeEnv([]string{"TERM=xterm"}, env)
 	}
+	caps, err := capabilities(c.Spec.Isolation)
+	if err != nil {
+		return nil, err
+	}
 	ids := e.idMaps(c)
-	return sandbox.DefaultSpec(sandbox.Defaults{
+	s, err := sandbox.DefaultSpec(sandbox.Defaults{
 		Args: x.Command, Env: env, Cwd: firstOf(x.WorkingDir, c.Spec.WorkingDir, img.WorkingDir, "/"),
-		User: user, Terminal: x.TTY, UIDMap: ids.uids, GIDMap: ids.gids,
+		User: user, Terminal: x.TTY, UIDMap: ids.uids, GIDMap: ids.gids, Capabilities: caps, Seccomp: c.Spec.Isolation.Seccomp,
 	})
+	if err == nil {
+		confine(s.Process, c.Spec.Isolation)
+	}
+	return s, err
 }
 
 // plumbing is the pipes between a caller's streams and a process.

@@ -296,7 +296,7 @@ func TestPauseRenameUpdateAndUse(t *testing.T) {
 		t.Fatalf("%+v", got)
 	}
 	memory := int64(64 << 20)
-	if err := r.Update(t.Context(), "other", engine.Change{MemoryBytes: &memory}); err != nil {
+	if err := r.Update(t.Context(), "other", engine.Change{Limits: naru.Limits{MemoryBytes: memory}}); err != nil {
 		t.Fatal(err)
 	}
 	use, err := r.Usage(t.Context(), "other")

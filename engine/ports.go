@@ -3,14 +3,39 @@ package engine
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
 
+	"naru/engine/image"
 	"naru/engine/network"
 	"naru/naru"
 )
+
+// exposedPorts are those that a container which is to publish all has beside the ones it names: at ports of the host
+// that are chosen at each start.
+func exposedPorts(spec ContainerSpec, img image.Image) []naru.PublishedPort {
+	if !spec.PublishAll {
+		return nil
+	}
+	all := spec.Expose
+	for _, text := range slices.Sorted(maps.Keys(img.Config.ExposedPorts)) {
+		number, protocol, _ := strings.Cut(text, "/")
+		if port, err := strconv.ParseUint(number, 10, 16); err == nil && port > 0 { // an image may say anything
+			all = append(all, naru.PublishedPort{Port: uint16(port), Protocol: firstOf(protocol, "tcp")})
+		}
+	}
+	var out []naru.PublishedPort
+	for _, p := range all {
+		same := func(o naru.PublishedPort) bool { return o.Port == p.Port && o.Protocol == p.Protocol }
+		if !slices.ContainsFunc(spec.Ports, same) && !slices.ContainsFunc(out, same) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
 
 // CheckPorts returns a Conflict that names the holder when one of the host's ports cannot be published.
 func (e *Engine) CheckPorts(ports []naru.PublishedPort) error { return e.checkPorts("", ports) }

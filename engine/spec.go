@@ -25,7 +25,10 @@ type specInput struct {
 	sources map[string]string // target of a mount → path on the host
 	dir     string            // the container's own folder, with resolv.conf, hosts and hostname
 	cgroup  string
-	netns   string // path of another container's network namespace, or ""
+	joined  []specs.LinuxNamespace // other containers'
+	devices []device
+	hostIPC []string // the host's folders for that, when it is shared
+	io      *specs.LinuxBlockIO
 	ids     idMaps
 }
 
@@ -39,21 +42,25 @@ func runtimeSpec(in specInput) (*specs.Spec, error) {
 	if err != nil {
 		return nil, err
 	}
+	caps, err := capabilities(in.c.Spec.Isolation)
+	if err != nil {
+		return nil, err
+	}
+	othersNet := slices.ContainsFunc(in.joined, func(ns specs.LinuxNamespace) bool { return ns.Type == specs.NetworkNamespace })
 	s, err := sandbox.DefaultSpec(sandbox.Defaults{
 		Args: args, Env: processEnv(in.c, in.img), Cwd: firstOf(in.c.Spec.WorkingDir, in.img.WorkingDir, "/"),
 		User: in.user, Hostname: hostname(in.c), Terminal: in.c.Spec.TTY, ReadOnly: in.c.Spec.ReadOnly,
-		UIDMap: in.ids.uids, GIDMap: in.ids.gids, HostNetwork: in.c.Spec.Network == HostNetwork || in.netns != "",
+		UIDMap: in.ids.uids, GIDMap: in.ids.gids, HostNetwork: in.c.Spec.Network == HostNetwork || othersNet,
+		Capabilities: caps, Seccomp: in.c.Spec.Isolation.Seccomp,
 	})
 	if err != nil {
 		return nil, err
 	}
-	if in.netns != "" {
-		s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.NetworkNamespace, Path: in.netns})
-	}
 	s.Linux.CgroupsPath = in.cgroup
 	s.Linux.Resources = resources(in.c.Spec.Limits, s.Linux.Resources)
+	s.Linux.Resources.BlockIO = in.io
 	s.Mounts = append(s.Mounts, mounts(in)...)
-	return s, nil
+	return s, in.isolate(s)
 }
 
 // processArgs follows Docker: an entrypoint of the user's discards the image's command too.
@@ -98,7 +105,15 @@ func mergeEnv(lists ...[]string) []string {
 	return out
 }
 
-func hostname(c Container) string { return firstOf(c.Spec.Hostname, c.ShortID()) }
+// hostname is the container's own, or the host's where it shares that one's.
+func hostname(c Container) string {
+	if c.Spec.Isolation.UTS != "" {
+		if name, err := os.Hostname(); err == nil {
+			return name
+		}
+	}
+	return firstOf(c.Spec.Hostname, c.ShortID())
+}
 
 func firstOf(values ...string) string {
 	for _, v := range values {
@@ -113,19 +128,43 @@ func resources(l naru.Limits, r *specs.LinuxResources) *specs.LinuxResources {
 	if r == nil {
 		r = &specs.LinuxResources{}
 	}
-	if l.MemoryBytes > 0 {
-		r.Memory = &specs.LinuxMemory{Limit: &l.MemoryBytes}
+	r.Memory = memoryLimits(l)
+	if l.CPUShares > 0 || l.CPUs != "" || l.MemoryNodes != "" {
+		r.CPU = &specs.LinuxCPU{Cpus: l.CPUs, Mems: l.MemoryNodes}
+	}
+	if l.CPUShares > 0 {
+		shares := uint64(l.CPUShares)
+		r.CPU.Shares = &shares
 	}
 	if l.NanoCPUs > 0 {
 		// The kernel's period of 100 ms; a quota below 1 ms is refused by it.
 		period := uint64(100_000)
 		quota := max(l.NanoCPUs*int64(period)/1e9, 1000)
-		r.CPU = &specs.LinuxCPU{Period: &period, Quota: &quota}
+		if r.CPU == nil {
+			r.CPU = &specs.LinuxCPU{}
+		}
+		r.CPU.Period, r.CPU.Quota = &period, &quota
 	}
 	if l.PIDs > 0 {
 		r.Pids = &specs.LinuxPids{Limit: &l.PIDs}
 	}
 	return r
+}
+
+func memoryLimits(l naru.Limits) *specs.LinuxMemory {
+	m := &specs.LinuxMemory{}
+	for _, f := range []struct {
+		bytes int64
+		to    **int64
+	}{{l.MemoryBytes, &m.Limit}, {l.MemoryReservation, &m.Reservation}, {l.MemorySwap, &m.Swap}} {
+		if f.bytes != 0 {
+			*f.to = &f.bytes
+		}
+	}
+	if *m == (specs.LinuxMemory{}) {
+		return nil
+	}
+	return m
 }
 
 func (e *Engine) idMaps(c Container) idMaps {
@@ -185,8 +224,9 @@ func tmpfs(arg string) specs.Mount {
 	return m
 }
 
-// findUser resolves "user", "uid", "user:group" … against the passwd and group files of the root filesystem.
-func findUser(root image.Rootfs, who string) (specs.User, error) {
+// findUser resolves "user", "uid", "user:group" … against the passwd and group files of the root filesystem, and the names
+// or numbers of more groups.
+func findUser(root image.Rootfs, who string, more []string) (specs.User, error) {
 	passwd, closePasswd := openInLayers(root, "etc/passwd")
 	defer closePasswd()
 	group, closeGroup := openInLayers(root, "etc/group")
@@ -196,10 +236,30 @@ func findUser(root image.Rootfs, who string) (specs.User, error) {
 		return specs.User{}, naru.Errorf(naru.InvalidArgument, "user %q: %w in the image's /etc/passwd and /etc/group", who, err)
 	}
 	out := specs.User{UID: uint32(u.Uid), GID: uint32(u.Gid)}
-	for _, g := range u.Sgids {
-		out.AdditionalGids = append(out.AdditionalGids, uint32(g))
+	also, err := moreGroups(root, more)
+	if err != nil {
+		return specs.User{}, err
+	}
+	for _, g := range append(u.Sgids, also...) {
+		if !slices.Contains(out.AdditionalGids, uint32(g)) {
+			out.AdditionalGids = append(out.AdditionalGids, uint32(g))
+		}
 	}
 	return out, nil
+}
+
+func moreGroups(root image.Rootfs, names []string) ([]int, error) {
+	if len(names) == 0 {
+		return nil, nil
+	}
+	group, closeGroup := openInLayers(root, "etc/group")
+	defer closeGroup()
+	ids, err := user.GetAdditionalGroups(names, reader(group))
+	if err != nil {
+		return nil, naru.Errorf(naru.InvalidArgument, "more groups: %w", err)
+	}
+	slices.Sort(ids) // out of a map
+	return ids, nil
 }
 
 // openInLayers opens the topmost version of a regular file, or returns nil when no layer has one. os.Root keeps an

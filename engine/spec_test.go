@@ -105,15 +105,15 @@ func TestFindUserReadsTheTopmostLayerAndNeverLeavesIt(t *testing.T) {
 	write(t, bottom, "etc/passwd", "app:x:1000:1000::/:/bin/sh\n")
 	write(t, bottom, "etc/group", "wheel:x:10:app\n")
 	root := image.Rootfs{Upper: t.TempDir(), Lower: []string{top, bottom}}
-	u, err := findUser(root, "app")
+	u, err := findUser(root, "app", nil)
 	if err != nil || u.UID != 1000 || !slices.Equal(u.AdditionalGids, []uint32{10}) {
 		t.Fatalf("user %+v, %v", u, err)
 	}
 	write(t, top, "etc/passwd", "app:x:2000:2000::/:/bin/sh\n")
-	if u, err = findUser(root, "app"); err != nil || u.UID != 2000 {
+	if u, err = findUser(root, "app", nil); err != nil || u.UID != 2000 {
 		t.Fatalf("user %+v, %v: want the upper layer's", u, err)
 	}
-	if _, err := findUser(root, "nobody-knows"); naru.CodeOf(err) != naru.InvalidArgument {
+	if _, err := findUser(root, "nobody-knows", nil); naru.CodeOf(err) != naru.InvalidArgument {
 		t.Fatalf("unknown user: %v", err)
 	}
 	hostile := image.Rootfs{Upper: t.TempDir(), Lower: []string{t.TempDir()}}
@@ -123,7 +123,7 @@ func TestFindUserReadsTheTopmostLayerAndNeverLeavesIt(t *testing.T) {
 	if err := os.Symlink("/etc/passwd", filepath.Join(hostile.Upper, "etc/passwd")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := findUser(hostile, "daemon"); err == nil {
+	if _, err := findUser(hostile, "daemon", nil); err == nil {
 		t.Fatal("an image's link led to the host's passwd file")
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"naru/engine/image"
 	"naru/engine/keeper"
+	"naru/engine/logs"
 	"naru/engine/sandbox"
 	"naru/engine/sandbox/fork"
 	"naru/internal/cleanup"
@@ -75,9 +76,17 @@ func (e *Engine) launch(ctx context.Context, en *entry, c *Container) error {
 	if err := e.checkPorts(c.ID, c.ports()); err != nil {
 		return err
 	}
+	with, err := e.findShared(*c)
+	if err != nil {
+		return err
+	}
+	defer closeAll(with.pidfd)
+	if with.hasUsers() {
+		c.IDBase = with.with.IDBase
+	}
 	var from sources
 	defer from.close()
-	cfg, err := e.sandboxConfig(ctx, *c, &from)
+	cfg, err := e.sandboxConfig(ctx, *c, with, &from)
 	if err != nil {
 		return err
 	}
@@ -95,7 +104,7 @@ func (e *Engine) launch(ctx context.Context, en *entry, c *Container) error {
 		return err
 	}
 	c.StartedAt = time.Now().UTC() // before its first word, which Attach must not miss
-	box, err := sandbox.Start(ctx, cfg, e.spawner(c.ID))
+	box, err := sandbox.Start(ctx, cfg, e.spawner(*c))
 	if err != nil {
 		return err
 	}
@@ -124,34 +133,41 @@ func (e *Engine) running(en *entry, box *sandbox.Sandbox, stdin *os.File) {
 	defer e.mu.Unlock()
 	en.pidfd, en.stdin = box.PidFD, stdin
 	if box.Console != nil {
-		en.tty = newConsole(box.Console, e.logDir(en.c.ID), e.log)
+		en.tty = newConsole(box.Console, e.logDir(en.c.ID), logLimits(en.c), e.log)
 	}
 	e.watchExit(en)
 	e.watchHealth(en)
 	e.forward(en)
 }
 
-func (e *Engine) sandboxConfig(ctx context.Context, c Container, from *sources) (sandbox.Config, error) {
+func (e *Engine) sandboxConfig(ctx context.Context, c Container, with shared, from *sources) (sandbox.Config, error) {
 	root, err := e.layers(ctx, c)
 	if err != nil {
 		return sandbox.Config{}, fmt.Errorf("find its root filesystem: %w", err)
 	}
 	img := root.Image.Config
 	in := specInput{c: c, img: img, dir: e.containerDir(c.ID), cgroup: e.cgroup(c.ID), ids: e.idMaps(c)}
-	if in.user, err = findUser(root, firstOf(c.Spec.User, img.User, "0:0")); err != nil {
+	if in.user, err = findUser(root, firstOf(c.Spec.User, img.User, "0:0"), c.Spec.Isolation.Groups); err != nil {
 		return sandbox.Config{}, err
 	}
 	if err := e.findSources(c, root, from); err != nil {
 		return sandbox.Config{}, err
 	}
 	in.sources = from.byTarget
-	if in.netns, err = e.sharedNetNS(c); err != nil {
-		return sandbox.Config{}, err
-	}
+	in.joined = with.namespaces
 	if err := os.MkdirAll(e.logDir(c.ID), 0o700); err != nil { // a crash or a power cut may have come after the row
 		return sandbox.Config{}, fmt.Errorf("make its folder: %w", err)
 	}
 	if err := writeEtc(in.dir, c, e.networkOf(c).Gateway); err != nil {
+		return sandbox.Config{}, err
+	}
+	if c.Spec.Isolation.IPC != "" {
+		in.hostIPC = hostIPC()
+	}
+	if in.devices, err = e.findDevices(c); err != nil {
+		return sandbox.Config{}, err
+	}
+	if in.io, err = findIOLimits(c.Spec.IO); err != nil {
 		return sandbox.Config{}, err
 	}
 	spec, err := runtimeSpec(in)
@@ -161,7 +177,7 @@ func (e *Engine) sandboxConfig(ctx context.Context, c Container, from *sources) 
 	cfg := sandbox.Config{ID: c.ID, Spec: spec, Rootfs: sandboxRootfs(root), CgroupPath: in.cgroup, Console: c.Spec.TTY,
 		Filters: e.filters,
 		Init:    c.Spec.Init, MakeCwd: true}
-	cfg.Attach = e.attacher(c)
+	cfg.Attach, cfg.Beside = e.attacher(c), with.pidfd
 	return cfg, nil
 }
 
@@ -183,10 +199,14 @@ func openStdin(spec ContainerSpec, cfg *sandbox.Config) (*os.File, error) {
 }
 
 // spawner starts the container's process as a child of the keeper, which keeps its output in the container's log.
-func (e *Engine) spawner(id string) sandbox.Spawner {
+func (e *Engine) spawner(c Container) sandbox.Spawner {
 	return spawnFunc(func(ctx context.Context, _ string, cmd fork.Cmd) (fork.Process, error) {
-		return e.cfg.Keeper.Spawn(ctx, id, cmd, keeper.Output{LogDir: e.logDir(id)})
+		return e.cfg.Keeper.Spawn(ctx, c.ID, cmd, keeper.Output{LogDir: e.logDir(c.ID), Limits: logLimits(c)})
 	})
+}
+
+func logLimits(c Container) logs.Limits {
+	return logs.Limits{Size: c.Spec.Logs.FileBytes, Files: c.Spec.Logs.Files}
 }
 
 type spawnFunc func(ctx context.Context, id string, cmd fork.Cmd) (fork.Process, error)

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -63,10 +64,10 @@ func (e *Engine) Restart(ctx context.Context, idOrName string, grace time.Durati
 	return nil
 }
 
-// Change is what Update changes; nil fields stay as they are.
+// Change is what Update changes; what is zero stays as it is.
 type Change struct {
-	MemoryBytes, NanoCPUs, PIDs *int64
-	Restart                     *RestartPolicy
+	Limits  naru.Limits // but of the disk
+	Restart *RestartPolicy
 }
 
 // Update changes a container's limits, at once when it runs, and its restart policy.
@@ -95,18 +96,8 @@ func (e *Engine) Update(ctx context.Context, idOrName string, ch Change) error {
 }
 
 func (ch Change) apply(c *Container) error {
-	for _, f := range []struct {
-		name string
-		from *int64
-		to   *int64
-	}{{"memory", ch.MemoryBytes, &c.Spec.Limits.MemoryBytes}, {"cpus", ch.NanoCPUs, &c.Spec.Limits.NanoCPUs}, {"pids", ch.PIDs, &c.Spec.Limits.PIDs}} {
-		if f.from == nil {
-			continue
-		}
-		if *f.from <= 0 {
-			return naru.Errorf(naru.InvalidArgument, "limit of %s: a running container's limit can change but not go away", f.name)
-		}
-		*f.to = *f.from
+	if err := ch.applyLimits(&c.Spec.Limits); err != nil {
+		return err
 	}
 	if ch.Restart == nil {
 		return nil
@@ -119,4 +110,25 @@ func (ch Change) apply(c *Container) error {
 	}
 	c.Spec.Restart = *ch.Restart
 	return nil
+}
+
+func (ch Change) applyLimits(to *naru.Limits) error {
+	from := ch.Limits
+	for _, f := range []struct {
+		name string
+		from int64
+		to   *int64
+	}{{"memory", from.MemoryBytes, &to.MemoryBytes}, {"reserved memory", from.MemoryReservation, &to.MemoryReservation},
+		{"cpus", from.NanoCPUs, &to.NanoCPUs}, {"cpu shares", from.CPUShares, &to.CPUShares}, {"pids", from.PIDs, &to.PIDs}} {
+		if f.from < 0 {
+			return naru.Errorf(naru.InvalidArgument, "limit of %s: a running container's limit can change but not go away", f.name)
+		}
+		*f.to = cmp.Or(f.from, *f.to)
+	}
+	to.MemorySwap = cmp.Or(from.MemorySwap, to.MemorySwap)
+	to.CPUs, to.MemoryNodes = cmp.Or(from.CPUs, to.CPUs), cmp.Or(from.MemoryNodes, to.MemoryNodes)
+	if from.Disk != (naru.DiskLimit{}) {
+		return naru.Errorf(naru.InvalidArgument, "limit of the disk: it is said when the container is made")
+	}
+	return checkSwap(*to)
 }

@@ -90,6 +90,12 @@ type Limits struct {
 	NanoCPUs    int64     `json:"nano_cpus,omitempty"` // 1e9 is one core
 	PIDs        int64     `json:"pids,omitempty"`
 	Disk        DiskLimit `json:"disk,omitzero"` // what it writes over its image
+
+	MemoryReservation int64  `json:"memory_reservation,omitempty"` // bytes it is pressed down to when the machine is short of memory
+	MemorySwap        int64  `json:"memory_swap,omitempty"`        // bytes of memory and swap together; -1: no limit of swap
+	CPUShares         int64  `json:"cpu_shares,omitempty"`         // weight among others, of which each has 1024
+	CPUs              string `json:"cpus,omitempty"`               // the cores it may use, such as 0-2,7
+	MemoryNodes       string `json:"memory_nodes,omitempty"`       // likewise, of memory
 }
 
 // RestartPolicy says when a dead container is started again.

@@ -67,6 +67,11 @@ func (c *Client) RemoveImage(ctx context.Context, nameOrDigest string) error {
 	return c.send(ctx, http.MethodDelete, "/v1/images/"+nameOrDigest, nil, nil)
 }
 
+// PullImage fetches an image from its registry.
+func (c *Client) PullImage(ctx context.Context, name string) (api.Image, error) {
+	return call[api.Image](ctx, c, http.MethodPost, "/v1/images/pull", url.Values{"name": {name}}, nil)
+}
+
 // ImportImage sends an archive: an OCI layout, what docker save writes, or a plain root filesystem.
 func (c *Client) ImportImage(ctx context.Context, archive io.Reader, name string) ([]api.Image, error) {
 	return call[[]api.Image](ctx, c, http.MethodPost, "/v1/images/import", url.Values{"name": {name}}, archive)

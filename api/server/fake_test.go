@@ -173,6 +173,10 @@ func (i images) Get(_ context.Context, name string) (api.Image, error) {
 	return api.Image{Names: []string{name}}, i.err
 }
 
+func (i images) Pull(_ context.Context, name string) (api.Image, error) {
+	return api.Image{Names: []string{name}}, i.err
+}
+
 func (i images) Import(_ context.Context, r io.Reader, name string) ([]api.Image, error) {
 	b, err := io.ReadAll(r)
 	i.tar = b

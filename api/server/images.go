@@ -13,6 +13,8 @@ import (
 type Images interface {
 	List(ctx context.Context) ([]api.Image, error)
 	Get(ctx context.Context, nameOrDigest string) (api.Image, error)
+	// Pull fetches an image from its registry.
+	Pull(ctx context.Context, name string) (api.Image, error)
 	Import(ctx context.Context, archive io.Reader, name string) ([]api.Image, error)
 	Remove(ctx context.Context, nameOrDigest string) error
 }
@@ -27,6 +29,18 @@ func (s *Server) listImages(w http.ResponseWriter, r *http.Request) error {
 
 func (s *Server) getImage(w http.ResponseWriter, r *http.Request) error {
 	image, err := s.cfg.Images.Get(r.Context(), r.PathValue("name"))
+	if err != nil {
+		return err
+	}
+	return reply(w, image)
+}
+
+func (s *Server) pullImage(w http.ResponseWriter, r *http.Request) error {
+	name := r.URL.Query().Get("name")
+	if name == "" {
+		return naru.Errorf(naru.InvalidArgument, "pull wants the name of an image: ?name=")
+	}
+	image, err := s.cfg.Images.Pull(r.Context(), name)
 	if err != nil {
 		return err
 	}

@@ -78,6 +78,7 @@ func (s *Server) routes() http.Handler {
 		"POST /v1/system/prune-cache": s.pruneCache,
 
 		"GET /v1/images":              s.listImages,
+		"POST /v1/images/pull":        s.pullImage,
 		"POST /v1/images/import":      s.importImage,
 		"GET /v1/images/{name...}":    s.getImage,
 		"DELETE /v1/images/{name...}": s.removeImage,

@@ -109,7 +109,7 @@ func engineSpec(s api.ContainerSpec) (engine.ContainerSpec, error) {
 		WorkingDir: s.WorkingDir, Hostname: s.Hostname, Network: s.Network, Ports: s.Ports, Tmpfs: s.Tmpfs,
 		ReadOnly: s.ReadOnly, Init: s.Init, TTY: s.TTY, OpenStdin: s.OpenStdin, Limits: s.Limits, Labels: s.Labels,
 		StopSignal: s.StopSignal, StopGrace: s.StopGrace, HostUserNS: s.HostUserNS, AutoRemove: s.AutoRemove,
-		Restart: restart, Health: s.Health, NoHealth: s.NoHealth,
+		Restart: restart, Health: s.Health, NoHealth: s.NoHealth, IO: s.IO, Isolation: s.Isolation, Logs: s.Logs,
 	}
 	setNetworkOptions(&out, s.NetworkOptions)
 	for _, m := range s.Mounts {
@@ -127,6 +127,7 @@ func apiContainer(c engine.Container) api.Container {
 		ReadOnly: s.ReadOnly, Init: s.Init, TTY: s.TTY, OpenStdin: s.OpenStdin, Limits: s.Limits, Labels: s.Labels,
 		StopSignal: s.StopSignal, StopGrace: s.StopGrace, HostUserNS: s.HostUserNS, AutoRemove: s.AutoRemove,
 		Restart: s.Restart.String(), NetworkOptions: networkOptions(s), Health: s.Health, NoHealth: s.NoHealth,
+		IO: s.IO, Isolation: s.Isolation, Logs: s.Logs,
 	}
 	for _, m := range s.Mounts {
 		v := naru.VolumeMount{Volume: naru.VolumeName(m.Volume), HostPath: m.HostPath, Target: m.Target, ReadOnly: m.ReadOnly, Limit: m.Limit}

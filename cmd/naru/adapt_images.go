@@ -34,6 +34,12 @@ func (a images) Get(ctx context.Context, nameOrDigest string) (api.Image, error)
 	return out, err
 }
 
+// Pull implements server.Images.
+func (a images) Pull(ctx context.Context, name string) (api.Image, error) {
+	img, err := a.s.Pull(ctx, name)
+	return apiImage(img), err
+}
+
 // Import implements server.Images.
 func (a images) Import(ctx context.Context, archive io.Reader, name string) ([]api.Image, error) {
 	list, err := a.s.Import(ctx, archive, name)

@@ -33,7 +33,7 @@ func (c containers) Rename(ctx context.Context, idOrName, name string) error {
 
 // Update implements server.Lifecycle.
 func (c containers) Update(ctx context.Context, idOrName string, u api.ContainerUpdate) error {
-	change := engine.Change{MemoryBytes: u.MemoryBytes, NanoCPUs: u.NanoCPUs, PIDs: u.PIDs}
+	change := engine.Change{Limits: u.Limits}
 	if u.Restart != nil {
 		policy, err := engine.ParseRestart(*u.Restart)
 		if err != nil {

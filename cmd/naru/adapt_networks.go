@@ -108,6 +108,7 @@ func (n networks) show(ctx context.Context, one engine.Network) (api.Network, er
 // setNetworkOptions gives a spec for the engine what was asked of its networks.
 func setNetworkOptions(spec *engine.ContainerSpec, o api.NetworkOptions) {
 	spec.Aliases, spec.IP, spec.MAC, spec.DNS, spec.Hosts = o.Aliases, o.IP, o.MAC, o.DNS, o.Hosts
+	spec.DNSSearch, spec.DNSOptions, spec.PublishAll, spec.Expose = o.DNSSearch, o.DNSOptions, o.PublishAll, o.Expose
 	for _, j := range o.Networks {
 		spec.Networks = append(spec.Networks, engine.Join(j))
 	}
@@ -115,7 +116,8 @@ func setNetworkOptions(spec *engine.ContainerSpec, o api.NetworkOptions) {
 
 // networkOptions is the opposite.
 func networkOptions(spec engine.ContainerSpec) api.NetworkOptions {
-	o := api.NetworkOptions{Aliases: spec.Aliases, IP: spec.IP, MAC: spec.MAC, DNS: spec.DNS, Hosts: spec.Hosts}
+	o := api.NetworkOptions{Aliases: spec.Aliases, IP: spec.IP, MAC: spec.MAC, DNS: spec.DNS, Hosts: spec.Hosts,
+		DNSSearch: spec.DNSSearch, DNSOptions: spec.DNSOptions, PublishAll: spec.PublishAll, Expose: spec.Expose}
 	for _, j := range spec.Networks {
 		o.Networks = append(o.Networks, api.NetworkJoin(j))
 	}

@@ -6,7 +6,7 @@ import (
 )
 
 func TestDockersFlagsThatAreAbsentAreRefusedByName(t *testing.T) {
-	for flag, says := range map[string]string{"--privileged": "naru has no --privileged: name", "--ulimit=x": "naru has no --ulimit yet", "-P": "with -p"} {
+	for flag, says := range map[string]string{"--privileged": "naru has no --privileged: name", "--gpus=all": "--device", "-a": "always attached"} {
 		for _, verb := range []string{"run", "create"} {
 			got := naruCLI(t, "", "", "container", verb, flag, "busybox")
 			if got.code != exitContainer || !strings.Contains(got.err, says) {

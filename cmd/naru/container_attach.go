@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"io"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -24,20 +22,27 @@ func (c *cli) containerCreateCommand() *cobra.Command {
 	f.register(cmd, &spec)
 	cmd.RunE = c.run(func(ctx context.Context, args []string) error {
 		spec.Image, spec.Command = args[0], args[1:]
-		if err := f.apply(&spec, cmd.Flags().Changed("entrypoint"), c.env); err != nil {
+		if err := c.complete(ctx, cmd, &f, &spec); err != nil {
 			return err
 		}
-		cl, err := c.client()
-		if err != nil {
-			return err
-		}
-		ct, err := cl.CreateContainer(ctx, spec)
-		if err != nil {
-			return err
-		}
-		return c.printf("%s\n", ct.ID)
+		return c.withImage(ctx, f.pull, spec.Image, f.quiet, func() error { return c.createContainer(ctx, spec, f.cidFile) })
 	})
 	return cmd
+}
+
+func (c *cli) createContainer(ctx context.Context, spec api.ContainerSpec, cidFile string) error {
+	cl, err := c.client()
+	if err != nil {
+		return err
+	}
+	ct, err := cl.CreateContainer(ctx, spec)
+	if err != nil {
+		return err
+	}
+	if err := writeCID(cidFile, ct.ID); err != nil {
+		return errors.Join(err, cl.RemoveContainer(ctx, ct.ID, true))
+	}
+	return c.printf("%s\n", ct.ID)
 }
 
 func (c *cli) containerStartCommand() *cobra.Command {
@@ -48,11 +53,13 @@ func (c *cli) containerStartCommand() *cobra.Command {
 	}
 	attach := cmd.Flags().BoolP("attach", "a", false, "stay with it and show what it prints")
 	interactive := cmd.Flags().BoolP("interactive", "i", false, "with our standard input")
+	var keys detachKeys
+	keys.register(cmd.Flags())
 	detached := c.run(func(ctx context.Context, args []string) error {
 		return c.forEach(args, func(cl *client.Client, name string) error { return cl.Start(ctx, name) })
 	})
 	attached := c.runProcess(func(ctx context.Context, args []string) error {
-		return c.joinContainer(ctx, args[0], *interactive, (*client.Client).StartAttached)
+		return c.joinContainer(ctx, args[0], *interactive, &keys, (*client.Client).StartAttached)
 	})
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if !*attach && !*interactive {
@@ -74,8 +81,10 @@ container with a terminal and lets it run on. The exit code is the container's w
 		Example: "  naru container attach web", ValidArgsFunction: first(c.completeContainers(false)),
 	}
 	noStdin := cmd.Flags().Bool("no-stdin", false, "without our standard input")
+	var keys detachKeys
+	keys.register(cmd.Flags())
 	cmd.RunE = c.runProcess(func(ctx context.Context, args []string) error {
-		return c.joinContainer(ctx, args[0], !*noStdin, (*client.Client).Attach)
+		return c.joinContainer(ctx, args[0], !*noStdin, &keys, (*client.Client).Attach)
 	})
 	return cmd
 }
@@ -84,7 +93,7 @@ container with a terminal and lets it run on. The exit code is the container's w
 type joiner func(*client.Client, context.Context, string, api.AttachRequest, client.Streams) (int, error)
 
 // joinContainer opens the console as the container wants it: with a terminal when it has one.
-func (c *cli) joinContainer(ctx context.Context, name string, stdin bool, join joiner) error {
+func (c *cli) joinContainer(ctx context.Context, name string, stdin bool, keys *detachKeys, join joiner) error {
 	cl, err := c.client()
 	if err != nil {
 		return err
@@ -94,56 +103,7 @@ func (c *cli) joinContainer(ctx context.Context, name string, stdin bool, join j
 		return err
 	}
 	stdin = stdin && (ct.Spec.OpenStdin || ct.Spec.TTY)
-	return c.withProcess(ctx, stdin, stdin && ct.Spec.TTY, detachable(ctx, func(ctx context.Context, cl *client.Client, con *console) (int, error) {
+	return c.withProcess(ctx, stdin, stdin && ct.Spec.TTY, keys.watch(ctx, func(ctx context.Context, cl *client.Client, con *console) (int, error) {
 		return join(cl, ctx, ct.ID, api.AttachRequest{Size: con.size}, con.Streams)
 	}))
-}
-
-// errDetached ends a session that the user left: the container runs on.
-var errDetached = errors.New("detached")
-
-// detachable lets Ctrl-P Ctrl-Q end a session on a terminal.
-func detachable(ctx context.Context, run func(context.Context, *client.Client, *console) (int, error)) func(*client.Client, *console) (int, error) {
-	return func(cl *client.Client, con *console) (int, error) {
-		ctx, leave := context.WithCancelCause(ctx)
-		defer leave(nil)
-		if con.size != nil && con.Stdin != nil { // a terminal
-			con.Stdin = &detachReader{from: con.Stdin, leave: func() { leave(errDetached) }}
-		}
-		code, err := run(ctx, cl, con)
-		if errors.Is(context.Cause(ctx), errDetached) {
-			return 0, nil
-		}
-		return code, err
-	}
-}
-
-// detachReader watches what is typed for Ctrl-P Ctrl-Q.
-type detachReader struct {
-	from  io.Reader
-	leave func()
-	held  bool // a Ctrl-P was read and not handed on yet
-}
-
-const ctrlP, ctrlQ = "\x10", "\x11"
-
-// Read hands on what is typed. A Ctrl-P waits for the next key: only after that it is known whose it is.
-func (d *detachReader) Read(p []byte) (int, error) {
-	if len(p) < 2 {
-		return d.from.Read(p)
-	}
-	n, err := d.from.Read(p[1:])
-	typed := string(p[1 : 1+n])
-	if d.held {
-		typed = ctrlP + typed
-	}
-	if before, _, found := strings.Cut(typed, ctrlP+ctrlQ); found {
-		d.leave()
-		return copy(p, before), io.EOF
-	}
-	d.held = err == nil && strings.HasSuffix(typed, ctrlP)
-	if d.held {
-		typed = strings.TrimSuffix(typed, ctrlP)
-	}
-	return copy(p, typed), err
 }

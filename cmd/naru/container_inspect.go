@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"text/template"
@@ -27,18 +28,22 @@ func (c *cli) containerInspectCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		var all []api.Container
+		all := []api.Container{}
+		var missing []error
 		for _, name := range args {
 			ct, err := cl.Container(ctx, name)
 			if err != nil {
-				return err
+				missing = append(missing, err)
+				continue
 			}
 			all = append(all, ct)
 		}
 		if *format == "" {
-			return c.printJSON(all)
+			err = c.printJSON(all)
+		} else {
+			err = printTemplate(c, *format, all)
 		}
-		return printTemplate(c, *format, all)
+		return errors.Join(append(missing, err)...)
 	})
 	return cmd
 }

@@ -134,12 +134,11 @@ func (c *cli) containerUpdateCommand() *cobra.Command {
 		Use: "update CONTAINER...", Short: "Change the limits and the restart policy of containers, also while they run",
 		Example: "  naru container update -m 512m --cpus 1.5 web\n  naru container update --restart unless-stopped web",
 	}
-	memory := cmd.Flags().StringP("memory", "m", "", "memory `limit`, such as 256m")
-	cpus := cmd.Flags().String("cpus", "", "`number` of cores, such as 0.5")
-	pids := cmd.Flags().Int64("pids-limit", 0, "`number` of processes and threads")
+	var f limitFlags
+	f.register(cmd.Flags())
 	restart := cmd.Flags().String("restart", "", restartUsage)
 	return c.namesCommand(cmd, true, func(ctx context.Context, cl *client.Client, name string) error {
-		u, err := containerUpdate(*memory, *cpus, *pids, *restart)
+		u, err := f.change(*restart)
 		if err != nil {
 			return err
 		}
@@ -147,23 +146,15 @@ func (c *cli) containerUpdateCommand() *cobra.Command {
 	})
 }
 
-func containerUpdate(memory, cpus string, pids int64, restart string) (api.ContainerUpdate, error) {
-	bytes, err := parseMemory(memory)
-	if err != nil {
-		return api.ContainerUpdate{}, err
-	}
-	nano, err := parseCPUs(cpus)
-	if err != nil {
-		return api.ContainerUpdate{}, err
-	}
+// change is what an update of a container says; what is not said stays.
+func (f *limitFlags) change(restart string) (api.ContainerUpdate, error) {
 	var u api.ContainerUpdate
-	for _, f := range []struct {
-		value int64
-		to    **int64
-	}{{bytes, &u.MemoryBytes}, {nano, &u.NanoCPUs}, {pids, &u.PIDs}} {
-		if f.value != 0 {
-			*f.to = &f.value
-		}
+	var err error
+	if f.limits.PIDs < 0 {
+		return u, naru.Errorf(naru.InvalidArgument, "--pids-limit %d: a limit can change but not go away", f.limits.PIDs)
+	}
+	if u.Limits, err = f.read(); err != nil {
+		return u, err
 	}
 	if restart != "" {
 		u.Restart = &restart

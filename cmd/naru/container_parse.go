@@ -1,13 +1,10 @@
 package main
 
 import (
-	"math"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
-
-	"github.com/docker/go-units"
 
 	"naru/naru"
 )
@@ -43,12 +40,21 @@ func parseEnv(texts []string, env func(string) string) ([]string, error) {
 }
 
 // environment is what the files say, and after it, so that it wins, what stands on the command line.
-func (f *runFlags) environment(env func(string) string) ([]string, error) {
+func environment(files, texts []string, env func(string) string) ([]string, error) {
+	all, err := readLines("--env-file", files)
+	if err != nil {
+		return nil, err
+	}
+	return parseEnv(append(all, texts...), env)
+}
+
+// readLines are the lines of files that are neither empty nor a comment.
+func readLines(flag string, files []string) ([]string, error) {
 	var all []string
-	for _, path := range f.envFiles {
+	for _, path := range files {
 		text, err := os.ReadFile(path)
 		if err != nil {
-			return nil, naru.Errorf(naru.InvalidArgument, "--env-file: %w", err)
+			return nil, naru.Errorf(naru.InvalidArgument, "%s: %w", flag, err)
 		}
 		for line := range strings.Lines(string(text)) {
 			line = strings.TrimRight(line, "\r\n")
@@ -57,7 +63,16 @@ func (f *runFlags) environment(env func(string) string) ([]string, error) {
 			}
 		}
 	}
-	return parseEnv(append(all, f.env...), env)
+	return all, nil
+}
+
+// labels are what the files say, and after it, so that it wins, what stands on the command line.
+func labels(files, texts []string) (map[string]string, error) {
+	all, err := readLines("--label-file", files)
+	if err != nil {
+		return nil, err
+	}
+	return parseLabels(append(all, texts...))
 }
 
 func parseLabels(texts []string) (map[string]string, error) {
@@ -101,10 +116,15 @@ func parseVolume(s string) (naru.VolumeMount, error) {
 	}
 	m := naru.VolumeMount{Target: parts[1]}
 	if len(parts) == 3 {
-		if parts[2] != "ro" && parts[2] != "rw" {
-			return m, naru.Errorf(naru.InvalidArgument, "--volume %q: after the target comes ro or rw, not %q", s, parts[2])
+		for _, word := range strings.Split(parts[2], ",") {
+			switch word {
+			case "ro":
+				m.ReadOnly = true
+			case "rw", "z", "Z": // z: for SELinux to let the container have it, as it does without
+			default:
+				return m, naru.Errorf(naru.InvalidArgument, "--volume %q: after the target comes ro or rw, not %q", s, word)
+			}
 		}
-		m.ReadOnly = parts[2] == "ro"
 	}
 	if !strings.ContainsAny(parts[0][:1], "/.") {
 		m.Volume = naru.VolumeName(parts[0])
@@ -116,40 +136,4 @@ func parseVolume(s string) (naru.VolumeMount, error) {
 	}
 	m.HostPath = path
 	return m, nil
-}
-
-func parseMemory(s string) (int64, error) {
-	if s == "" {
-		return 0, nil
-	}
-	n, err := units.RAMInBytes(s)
-	if err != nil || n <= 0 {
-		return 0, naru.Errorf(naru.InvalidArgument, "--memory %q: write a size such as 256m or 2g", s)
-	}
-	return n, nil
-}
-
-// parseDiskLimit reads the KEY=VALUE of a flag that is given once a key.
-func parseDiskLimit(flag string, options []string) (naru.DiskLimit, error) {
-	said := map[string]string{}
-	for _, option := range options {
-		key, value, _ := strings.Cut(option, "=")
-		said[key] = value
-	}
-	limit, err := naru.ParseDiskLimit(said, units.RAMInBytes)
-	if err != nil {
-		return limit, naru.Errorf(naru.InvalidArgument, "%s: %w", flag, err)
-	}
-	return limit, nil
-}
-
-func parseCPUs(s string) (int64, error) {
-	if s == "" {
-		return 0, nil
-	}
-	f, err := strconv.ParseFloat(s, 64)
-	if err != nil || !(f > 0) || f > math.MaxInt64/1e9 {
-		return 0, naru.Errorf(naru.InvalidArgument, "--cpus %q: write a number of cores such as 0.5 or 2", s)
-	}
-	return int64(f * 1e9), nil
 }

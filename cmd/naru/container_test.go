@@ -27,7 +27,7 @@ func TestCtrlPCtrlQLeaves(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			left := false
-			d := &detachReader{from: &keys{test.typed}, leave: func() { left = true }}
+			d := &detachReader{from: &keys{test.typed}, keys: []byte("\x10\x11"), leave: func() { left = true }}
 			got, err := io.ReadAll(d)
 			if err != nil || string(got) != test.got || left != test.left {
 				t.Errorf("%q, left %v, %v", got, left, err)
@@ -118,13 +118,11 @@ func TestEnvironmentFiles(t *testing.T) {
 	if err := os.WriteFile(file, []byte("# a comment\n\nA=1 with blanks \r\n  B=2\nHOME\nNONE\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	f := runFlags{envFiles: []string{file}, env: []string{"A=3"}}
-	got, err := f.environment(func(name string) string { return map[string]string{"HOME": "/root"}[name] })
+	got, err := environment([]string{file}, []string{"A=3"}, func(name string) string { return map[string]string{"HOME": "/root"}[name] })
 	if err != nil || strings.Join(got, "|") != "A=1 with blanks |B=2|HOME=/root|A=3" {
 		t.Errorf("%q %v", got, err)
 	}
-	f.envFiles = []string{file + ".none"}
-	if _, err := f.environment(os.Getenv); err == nil {
+	if _, err := environment([]string{file + ".none"}, nil, os.Getenv); err == nil {
 		t.Error("a file that is not there was taken")
 	}
 }

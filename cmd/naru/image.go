@@ -22,7 +22,8 @@ func (c *cli) imageCommand() *cobra.Command {
 		Use: "image", Short: "Images on this machine",
 		Example: "  naru image ls\n  naru image import busybox.tar busybox",
 	}
-	return noun(cmd, c.imageListCommand(), c.imageRemoveCommand(), c.imageImportCommand(), c.imageInspectCommand())
+	return noun(cmd, c.imageListCommand(), c.imageRemoveCommand(), c.imageImportCommand(), c.imageInspectCommand(),
+		c.imagePullCommand())
 }
 
 func (c *cli) imageListCommand() *cobra.Command {

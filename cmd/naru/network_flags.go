@@ -14,6 +14,7 @@ import (
 // networkFlags are those of container run that speak of networks.
 type networkFlags struct {
 	networks, dns, publish []string
+	expose                 []string
 	ip                     string
 	options                api.NetworkOptions
 }
@@ -24,8 +25,12 @@ func (f *networkFlags) register(fs *pflag.FlagSet) {
 	fs.StringVar(&f.options.MAC, "mac-address", "", "its MAC `address` on the first network")
 	fs.StringArrayVar(&f.options.Aliases, "network-alias", nil, "one more `name` on the first network")
 	fs.StringArrayVar(&f.dns, "dns", nil, "`address` of a name server for names that are no container's (default the host's)")
+	fs.StringArrayVar(&f.options.DNSSearch, "dns-search", nil, "`domain` in which names are looked for, or . for none (default the host's)")
+	fs.StringArrayVar(&f.options.DNSOptions, "dns-option", nil, "an `option` of resolv.conf")
 	fs.StringArrayVar(&f.options.Hosts, "add-host", nil, "a line for /etc/hosts: `NAME:ADDRESS`, host-gateway for the host's address")
 	fs.StringArrayVarP(&f.publish, "publish", "p", nil, "publish a port, or as many as in a range: `[[IP:]HOST:]PORT[/udp]`; a free one of the host without HOST")
+	fs.BoolVarP(&f.options.PublishAll, "publish-all", "P", false, "publish each port that the image or --expose names at a free one of the host")
+	fs.StringArrayVar(&f.expose, "expose", nil, "a `port` for --publish-all beside the image's; it is open to its networks anyway")
 }
 
 // apply reads the texts into the spec.
@@ -37,10 +42,11 @@ func (f *networkFlags) apply(spec *api.ContainerSpec) error {
 			spec.Networks = append(spec.Networks, api.NetworkJoin{Network: name})
 		}
 	}
-	var errs [3]error
+	var errs [4]error
 	spec.IP, errs[0] = parseAddr("--ip", f.ip)
 	spec.DNS, errs[1] = parseAll(f.dns, func(s string) (netip.Addr, error) { return parseAddr("--dns", s) })
 	spec.Ports, errs[2] = parsePublish(f.publish)
+	spec.Expose, errs[3] = parseExpose(f.expose)
 	return errors.Join(errs[:]...)
 }
 
@@ -52,6 +58,19 @@ func parsePublish(texts []string) ([]naru.PublishedPort, error) {
 		ports, ok := parsePorts(s)
 		if !ok {
 			return nil, naru.Errorf(naru.InvalidArgument, "--publish %q: write [[IP:]HOST:]PORT[/udp], such as 8080:80 or 8000-8010:8000-8010", s)
+		}
+		out = append(out, ports...)
+	}
+	return out, nil
+}
+
+// parseExpose reads each PORT[/PROTOCOL].
+func parseExpose(texts []string) ([]naru.PublishedPort, error) {
+	var out []naru.PublishedPort
+	for _, s := range texts {
+		ports, ok := parsePorts(s)
+		if !ok || strings.Contains(s, ":") {
+			return nil, naru.Errorf(naru.InvalidArgument, "--expose %q: write PORT[/udp], such as 80 or 8000-8010", s)
 		}
 		out = append(out, ports...)
 	}

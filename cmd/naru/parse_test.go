@@ -56,7 +56,7 @@ func TestParseVolume(t *testing.T) {
 }
 
 func TestParseLimits(t *testing.T) {
-	if n, err := parseMemory("256m"); n != 256<<20 || err != nil {
+	if n, err := parseBytes("--memory", "256m"); n != 256<<20 || err != nil {
 		t.Errorf("%d, %v", n, err)
 	}
 	if n, err := parseCPUs("0.5"); n != 5e8 || err != nil {
@@ -68,7 +68,7 @@ func TestParseLimits(t *testing.T) {
 		}
 	}
 	for _, in := range []string{"x", "-1", "0"} {
-		if _, err := parseMemory(in); naru.CodeOf(err) != naru.InvalidArgument {
+		if _, err := parseBytes("--memory", in); naru.CodeOf(err) != naru.InvalidArgument {
 			t.Errorf("memory %q: %v", in, err)
 		}
 	}

@@ -6,6 +6,8 @@ import (
 
 	"github.com/moby/profiles/seccomp"
 	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"naru/naru"
 )
 
 // Defaults are what differs between containers that are otherwise made as Docker makes them.
@@ -19,6 +21,8 @@ type Defaults struct {
 	// UIDMap and GIDMap ask for a user namespace; both or neither.
 	UIDMap, GIDMap []specs.LinuxIDMapping
 	HostNetwork    bool
+	Capabilities   []string // instead of DefaultCapabilities
+	Seccomp        string   // a policy as Docker writes one, in JSON, or naru.Unconfined; empty: Docker's own
 }
 
 // DefaultSpec makes a spec with Docker's defaults: its capabilities, masked paths, devices and seccomp policy, a
@@ -31,7 +35,7 @@ func DefaultSpec(d Defaults) (*specs.Spec, error) {
 		Mounts:   defaultMounts(),
 		Process: &specs.Process{
 			Terminal: d.Terminal, User: d.User, Args: d.Args, Env: d.Env, Cwd: d.Cwd,
-			Capabilities: defaultCapabilities(d.User.UID), NoNewPrivileges: true,
+			Capabilities: capabilities(d), NoNewPrivileges: true,
 		},
 		Linux: &specs.Linux{
 			UIDMappings: d.UIDMap, GIDMappings: d.GIDMap,
@@ -54,12 +58,27 @@ func DefaultSpec(d Defaults) (*specs.Spec, error) {
 			delete(s.Linux.Sysctl, "net.ipv4.ping_group_range") // its groups would have to be mapped, all of them
 		}
 	}
-	policy, err := seccomp.GetDefaultProfile(s)
+	var err error
+	s.Linux.Seccomp, err = seccompPolicy(d.Seccomp, s)
+	return s, err
+}
+
+// seccompPolicy resolves what a policy says of capabilities, kernels and processors for the spec.
+func seccompPolicy(text string, s *specs.Spec) (policy *specs.LinuxSeccomp, err error) {
+	switch text {
+	case naru.Unconfined:
+		return nil, nil
+	case "":
+		policy, err = seccomp.GetDefaultProfile(s)
+	default:
+		if policy, err = seccomp.LoadProfile(text, s); err != nil {
+			return nil, naru.Errorf(naru.InvalidArgument, "seccomp policy: %w", err)
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("make the seccomp policy: %w", err)
 	}
-	s.Linux.Seccomp = policy
-	return s, nil
+	return policy, nil
 }
 
 func defaultNamespaces(d Defaults) []specs.LinuxNamespace {
@@ -96,12 +115,19 @@ func dropTTYGroup(mounts []specs.Mount) {
 	}
 }
 
-// defaultCapabilities are Docker's. A user that is not root gets them in the bounding set only: what a program with
-// file capabilities may gain.
-func defaultCapabilities(uid uint32) *specs.LinuxCapabilities {
-	caps := []string{"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FSETID", "CAP_FOWNER", "CAP_MKNOD", "CAP_NET_RAW", "CAP_SETGID",
+// DefaultCapabilities are those that a container has unless it asks for others: Docker's.
+func DefaultCapabilities() []string {
+	return []string{"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FSETID", "CAP_FOWNER", "CAP_MKNOD", "CAP_NET_RAW", "CAP_SETGID",
 		"CAP_SETUID", "CAP_SETFCAP", "CAP_SETPCAP", "CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT", "CAP_KILL", "CAP_AUDIT_WRITE"}
-	if uid != 0 {
+}
+
+// capabilities give a user that is not root the bounding set only: what a program with file capabilities may gain.
+func capabilities(d Defaults) *specs.LinuxCapabilities {
+	caps := d.Capabilities
+	if caps == nil {
+		caps = DefaultCapabilities()
+	}
+	if d.User.UID != 0 {
 		return &specs.LinuxCapabilities{Bounding: caps}
 	}
 	return &specs.LinuxCapabilities{Bounding: caps, Effective: caps, Permitted: caps}

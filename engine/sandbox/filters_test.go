@@ -10,7 +10,7 @@ import (
 
 func policies(t testing.TB) (a, b *specs.LinuxSeccomp) {
 	t.Helper()
-	s := &specs.Spec{Process: &specs.Process{Capabilities: defaultCapabilities(0)}}
+	s := &specs.Spec{Process: &specs.Process{Capabilities: capabilities(Defaults{})}}
 	a, err := seccomp.GetDefaultProfile(s)
 	if err != nil {
 		t.Fatal(err)

@@ -31,6 +31,9 @@ type Config struct {
 	MakeCwd bool // a working directory that is missing is made, root's, as Docker does for -w
 	// Filters remembers compiled seccomp policies between starts; nil compiles each time.
 	Filters *Filters
+	// Beside is the pidfd of a process whose namespaces are entered for those that the spec names by a path; nil opens the
+	// paths.
+	Beside *os.File
 	// Attach connects the network, while the init waits; nil leaves it as it is.
 	Attach func(ctx context.Context, netns *os.File) error
 	// OCI is what only the OCI command needs.
@@ -193,6 +196,10 @@ func containerCmd(cfg *Config, group *cgroup) (cmd fork.Cmd, release func(), err
 			cmd.Namespaces |= flag &^ unix.CLONE_NEWTIME // see planClocks
 			continue
 		}
+		if cfg.Beside != nil {
+			cmd.Joins = joinBeside(cmd.Joins, cfg.Beside, flag)
+			continue
+		}
 		file, err := openNamespace(ns)
 		if err != nil {
 			return cmd, release, err
@@ -205,6 +212,15 @@ func containerCmd(cfg *Config, group *cgroup) (cmd fork.Cmd, release func(), err
 	}
 	open = append(open, group.open...)
 	return cmd, release, nil
+}
+
+// joinBeside adds a namespace to those that are entered with one pidfd, all in one step.
+func joinBeside(joins []fork.Join, pidfd *os.File, flag uintptr) []fork.Join {
+	if len(joins) == 0 {
+		return []fork.Join{{File: pidfd, Flags: flag}}
+	}
+	joins[0].Flags |= flag
+	return joins
 }
 
 // initCmd is the init's command line. One thread is enough for it, and nothing that it makes is worth collecting.

@@ -14,11 +14,11 @@ import (
 	"naru/internal/testkit"
 )
 
-// docker is a dockerd of the test's own, whose default runtime is naru's.
+// docker is a dockerd of the test's own.
 type docker struct{ *service }
 
-// startDocker runs dockerd in a network of its own too.
-func startDocker(t testing.TB) docker {
+// startDocker runs dockerd in a network of its own too. Its containers are run by naru, or by runc.
+func startDocker(t testing.TB, by string) docker {
 	t.Helper()
 	testkit.RequireRoot(t)
 	bin, sbin, runtime := testkit.Debian(t, "docker/usr/bin"), testkit.Debian(t, "docker/usr/sbin"), runtime(t)
@@ -31,7 +31,7 @@ func startDocker(t testing.TB) docker {
 	}
 	dockerd := exec.Command(filepath.Join(sbin, "dockerd"), "--data-root", filepath.Join(d.dir, "data"),
 		"--exec-root", filepath.Join(d.dir, "exec"), "--pidfile", filepath.Join(d.dir, "pid"),
-		"--host", "unix://"+d.socket(), "--cgroup-parent", d.parent, "--add-runtime", "naru="+runtime, "--default-runtime", "naru")
+		"--host", "unix://"+d.socket(), "--cgroup-parent", d.parent, "--add-runtime", "naru="+runtime, "--default-runtime", by)
 	dockerd.Env = env
 	d.start(dockerd, syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET})
 	d.load()
@@ -48,7 +48,7 @@ func (d docker) load() {
 }
 
 func TestDockerRunsContainersWithNaru(t *testing.T) {
-	d := startDocker(t)
+	d := startDocker(t, "naru")
 	t.Run("run", func(t *testing.T) {
 		d.want("hello", 0, "run", "--rm", "busybox", "echo", "hello")
 		d.want("", 42, "run", "--rm", "busybox", "sh", "-c", "exit 42")
