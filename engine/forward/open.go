@@ -1,8 +1,11 @@
 package forward
 
 import (
+	"cmp"
 	"io"
+	"net"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"naru/naru"
@@ -19,7 +22,7 @@ func Open(destination string, w io.Writer) (Receiver, error) {
 	if err != nil {
 		return nil, unknown(destination)
 	}
-	onHost := u.Hostname() != "" && u.User == nil && u.RawQuery == "" && u.Fragment == ""
+	onHost := u.Hostname() != "" && isPort(u.Port()) && u.User == nil && u.RawQuery == "" && u.Fragment == ""
 	onlyHost := onHost && strings.Trim(u.Path, "/") == ""
 	switch {
 	case u.Scheme == "syslog+unix" && u.Host == "" && u.Path != "":
@@ -38,11 +41,14 @@ func Open(destination string, w io.Writer) (Receiver, error) {
 	return nil, unknown(destination)
 }
 
+// isPort reports whether s is a port, or nothing: then the protocol has one.
+func isPort(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return s == "" || err == nil && n > 0
+}
+
 func hostPort(u *url.URL, port string) string {
-	if u.Port() != "" {
-		return u.Host
-	}
-	return u.Host + ":" + port
+	return net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), port))
 }
 
 func unknown(destination string) error {

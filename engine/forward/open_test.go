@@ -3,8 +3,11 @@ package forward
 import (
 	"bytes"
 	"encoding/json"
+	"io"
+	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"testing"
 	"time"
 
@@ -20,6 +23,7 @@ func TestDestinations(t *testing.T) {
 		"syslog+udp://log.example":           "udp log.example:514",
 		"syslog+tcp://[::1]":                 "tcp [::1]:601",
 		"syslog+tcp://127.0.0.1:5000/":       "tcp 127.0.0.1:5000",
+		"syslog+tcp://log.example:":          "tcp log.example:601",
 		"otlp+http://collector":              "http://collector:4318/v1/logs",
 		"otlp+https://collector:443/in/logs": "https://collector:443/in/logs",
 		"stdout":                             "lines",
@@ -29,11 +33,46 @@ func TestDestinations(t *testing.T) {
 			t.Errorf("%s: %v, %v", destination, err, r)
 		}
 	}
-	for _, wrong := range []string{"", "stderr", "syslog", "syslog://x", "syslog+unix://host/log", "syslog+tcp://", "syslog+tcp://h/path", "otlp://h", "otlp+http://", "otlp+http://user:secret@h", "otlp+http://h?q=1", "http://h", "%"} {
+	for _, wrong := range []string{"", "stderr", "syslog", "syslog://x", "syslog+unix://host/log", "syslog+tcp://", "syslog+tcp://h/path", "otlp://h", "otlp+http://", "otlp+http://user:secret@h", "otlp+http://h?q=1", "http://h", "%", "syslog+tcp://h:99999", "syslog+udp://h:0"} {
 		if r, err := Open(wrong, nil); naru.CodeOf(err) != naru.InvalidArgument {
 			t.Errorf("%q: %v, %v", wrong, r, err)
 		}
 	}
+}
+
+// FuzzOpen: a destination is refused, or it has an address that can be connected to.
+func FuzzOpen(f *testing.F) {
+	for _, s := range []string{"stdout", "syslog+unix:///dev/log", "syslog+udp://log.example", "syslog+tcp://[::1]:5", "otlp+https://collector:443/in/logs"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, destination string) {
+		r, err := Open(destination, io.Discard)
+		if err != nil {
+			if naru.CodeOf(err) != naru.InvalidArgument {
+				t.Errorf("%q: %v", destination, err)
+			}
+			return
+		}
+		address := ""
+		switch r := r.(type) {
+		case *syslog:
+			if address = r.address; r.network == "unixgram" {
+				return
+			}
+		case *otlp:
+			u, err := url.Parse(r.url)
+			if err != nil || u.Path == "" {
+				t.Fatalf("%q posts to %q: %v", destination, r.url, err)
+			}
+			address = u.Host
+		default:
+			return
+		}
+		host, port, err := net.SplitHostPort(address)
+		if n, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil || n == 0 || host == "" {
+			t.Errorf("%q leads to %q: %v", destination, address, err)
+		}
+	})
 }
 
 func describe(r Receiver) string {

@@ -557,6 +557,24 @@ func FuzzLooksLikeImages(f *testing.F) {
 	})
 }
 
+// FuzzNormalize: a name in full is its own full name, and the short spelling for people means the same.
+func FuzzNormalize(f *testing.F) {
+	for _, name := range []string{"busybox", "a/b:c", "localhost:5000/x@sha256:" + strings.Repeat("0", 64), "docker.io/library/web:latest"} {
+		f.Add(name)
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		full, err := Normalize(name)
+		if err != nil {
+			return
+		}
+		for _, spelling := range []string{full, Familiar(full)} {
+			if again, err := Normalize(spelling); err != nil || again != full {
+				t.Errorf("%q is %q, whose %q is %q: %v", name, full, spelling, again, err)
+			}
+		}
+	})
+}
+
 func FuzzManifestType(f *testing.F) {
 	f.Add([]byte(imageOf("amd64", nil).manifest))
 	f.Add([]byte(imageOf("amd64", nil).index))

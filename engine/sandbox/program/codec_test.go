@@ -35,6 +35,16 @@ func TestEveryTruncationIsMalformed(t *testing.T) {
 	}
 }
 
+// FuzzDecodeFailure: what an init said is read as it was said, whoever wrote it.
+func FuzzDecodeFailure(f *testing.F) {
+	f.Add(Failure{Kind: Mount, Errno: 13, Text: "/proc"}.Encode())
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if said, err := DecodeFailure(b); err == nil && !bytes.Equal(said.Encode(), b) {
+			t.Errorf("%q became %+v", b, said)
+		}
+	})
+}
+
 func FuzzDecode(f *testing.F) {
 	f.Add(Encode(nil, sample))
 	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0x0f})

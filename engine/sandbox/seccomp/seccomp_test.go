@@ -2,6 +2,8 @@ package seccomp
 
 import (
 	"encoding/binary"
+	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
@@ -168,6 +170,43 @@ func FuzzArguments(f *testing.F) {
 			}
 		}
 	})
+}
+
+// FuzzCompile: a policy is refused, or it becomes a program that ends, and that says of a call what the policy says.
+func FuzzCompile(f *testing.F) {
+	b, err := json.Marshal(dockerPolicy(f))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b, uint64(1))
+	f.Add([]byte(`{"defaultAction":"SCMP_ACT_ERRNO","defaultErrnoRet":38,"architectures":["SCMP_ARCH_X86_64","SCMP_ARCH_X86"],"flags":["SECCOMP_FILTER_FLAG_LOG"],
+"syscalls":[{"names":["write","nosuch"],"action":"SCMP_ACT_ALLOW","args":[{"index":1,"value":5,"valueTwo":1,"op":"SCMP_CMP_MASKED_EQ"}]},{"names":["read"],"action":"SCMP_ACT_KILL_PROCESS"}]}`), uint64(1)<<33)
+	f.Fuzz(func(t *testing.T, b []byte, arg uint64) {
+		p := &specs.LinuxSeccomp{}
+		if json.Unmarshal(b, p) != nil {
+			return
+		}
+		if _, err := Compile(p); err != nil {
+			return
+		}
+		for _, name := range []string{"read", "write", "clone3"} {
+			c := call{arch: nativeArch, number: numbers[name], args: [6]uint64{arg, arg + 1, arg >> 1, arg << 1, 0, 1}}
+			want := judge(p, c, name)
+			if newer(p, c.number) && want&unix.SECCOMP_RET_ACTION_FULL == unix.SECCOMP_RET_ERRNO {
+				want = enosys
+			}
+			if got := run(t, p, c); got != want {
+				t.Fatalf("%s: %#x, want %#x", name, got, want)
+			}
+		}
+	})
+}
+
+// newer reports whether the policy was written before there was that call: it names none as late.
+func newer(p *specs.LinuxSeccomp, number uint32) bool {
+	return !slices.ContainsFunc(p.Syscalls, func(s specs.LinuxSyscall) bool {
+		return slices.ContainsFunc(s.Names, func(name string) bool { n, known := numbers[name]; return known && n >= number })
+	}) && number > 0
 }
 
 func BenchmarkCompileDockersPolicy(b *testing.B) {
