@@ -240,8 +240,17 @@ func followSize(ctx context.Context, tty *os.File, sizes <-chan Size) {
 	}
 }
 
+// setSize borrows the descriptor for the call: the terminal may be closed meanwhile, and its number be another file's.
 func setSize(tty *os.File, s Size) error {
-	return unix.IoctlSetWinsize(int(tty.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: s.Rows, Col: s.Columns})
+	conn, err := tty.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var refused error
+	err = conn.Control(func(fd uintptr) {
+		refused = unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, &unix.Winsize{Row: s.Rows, Col: s.Columns})
+	})
+	return errors.Join(err, refused)
 }
 
 // Close waits until all that was printed is in the log.
