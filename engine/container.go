@@ -141,7 +141,6 @@ type entry struct {
 	tty      *console               // with TTY
 	health   *healthWatch           // nil when nobody asks
 	aliases  []string               // further names, from SetAliases
-	named    naming                 // as the resolver knows it
 	forwards map[string]*forwarding // its log on the way out, by destination
 	holds    int                    // who reads its output; a removal on exit waits for them
 	closed   bool                   // being removed on exit: nobody may begin to read any more

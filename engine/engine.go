@@ -56,22 +56,6 @@ type Ports interface {
 	Set(ctx context.Context, all []network.Publication) error
 }
 
-// Resolver answers the name questions of containers. The engine tells it where to listen before a container can ask,
-// and what the names are at each change.
-type Resolver interface {
-	Listen(ctx context.Context, gateways []netip.Addr) error
-	SetNames([]Name)
-}
-
-// Name says that Host means Addr for whoever asks from Network.
-type Name struct {
-	Network netip.Prefix
-	Host    string
-	Addr    netip.Addr
-	Also    []netip.Prefix // further networks whose names Addr may ask for; said once an address, like DNS
-	DNS     []netip.Addr   // whom Addr wants asked for names that are no container's; none: the host's own
-}
-
 // Engine runs containers. All methods may be called at the same time.
 type Engine struct {
 	cfg     Config
@@ -88,7 +72,7 @@ type Engine struct {
 	leaving    map[string]departure
 	connecting map[string]netip.Addr            // addresses of running containers that are being put on one more network
 	published  map[string][]network.Publication // by the key that Publish was given
-	named      int                              // containers whose names the resolver knows; negative: it has not been told of any
+	named      map[string]naming                // what the resolver knows, by the ids of containers
 	events     eventLog
 
 	followers logs.Watcher     // wakes those who follow logs
@@ -135,7 +119,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 		leaving:    map[string]departure{},
 		connecting: map[string]netip.Addr{},
 		published:  map[string][]network.Publication{},
-		named:      -1,
+		named:      map[string]naming{},
 		wake:       make(chan struct{}, 1),
 		begun:      make(chan struct{}),
 	}

@@ -94,7 +94,7 @@ func (e *Engine) settleExit(ctx context.Context, en *entry, exit keeper.Exit) er
 	e.waiting.Go(func() {
 		defer gone()
 		e.logFailure("take a port back", e.leadNoLonger(ctx, c))
-		e.tellResolver()
+		e.tellName(c.ID)
 		e.logFailure("clean up after a container", e.cleanKernel(ctx, c.ID))
 	})
 	return nil

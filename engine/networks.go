@@ -280,19 +280,6 @@ func (e *Engine) networkOf(c Container) network.Network {
 	return n.Network
 }
 
-// SetAliases replaces the further names of these containers, in one change: who asks for a name sees all of it or nothing.
-// They last as long as this process: whoever set them sets them again after a restart, before Run.
-func (e *Engine) SetAliases(aliases map[string][]string) {
-	e.mu.Lock()
-	for id, names := range aliases {
-		if en, ok := e.containers[id]; ok {
-			en.aliases = names
-		}
-	}
-	e.mu.Unlock()
-	e.tellResolver()
-}
-
 // Publish leads ports of the host to the given backends, in the place of what the same key published before. Before Run
 // it is only noted. A port that somebody else holds is a Conflict.
 func (e *Engine) Publish(ctx context.Context, key string, pubs []network.Publication) error {
@@ -391,21 +378,6 @@ func (e *Engine) publishOutside(ctx context.Context, state network.State) error 
 	return nil
 }
 
-func (e *Engine) answerNames(ctx context.Context, state network.State) error {
-	if e.cfg.Resolver == nil {
-		return nil
-	}
-	var gateways []netip.Addr
-	for _, n := range state.Networks {
-		gateways = append(gateways, n.Gateway)
-	}
-	if err := e.cfg.Resolver.Listen(ctx, gateways); err != nil {
-		return fmt.Errorf("answer names at the gateways: %w", err)
-	}
-	e.tellResolver()
-	return nil
-}
-
 // networkState is what the kernel should have: all networks, and the ports of what runs or is about to.
 func (e *Engine) networkState() network.State {
 	e.mu.Lock()
@@ -424,89 +396,4 @@ func (e *Engine) networkState() network.State {
 		}
 	}
 	return s
-}
-
-// tellResolver hands the names of what runs at this instant to the resolver, when they are others than before: it makes a
-// table of them all.
-func (e *Engine) tellResolver() {
-	if e.cfg.Resolver == nil {
-		return
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if !e.renamed() {
-		return
-	}
-	var names []Name
-	for _, en := range e.containers {
-		if en.c.State == Running {
-			names = append(names, e.namesOf(en)...)
-		}
-	}
-	e.cfg.Resolver.SetNames(names)
-}
-
-// naming is what the names of a container that runs follow from; zero for one that does not run.
-type naming struct {
-	name    string
-	at      []Endpoint
-	aliases []string
-}
-
-func (en *entry) naming() naming {
-	if en.c.State != Running {
-		return naming{}
-	}
-	return naming{en.c.Name, en.c.endpoints(), en.aliases}
-}
-
-func (n naming) equal(o naming) bool {
-	return n.name == o.name && slices.Equal(n.at, o.at) && slices.Equal(n.aliases, o.aliases)
-}
-
-// renamed reports whether the names are others than when it was asked before. The caller holds e.mu.
-func (e *Engine) renamed() bool {
-	named, changed := 0, false
-	for _, en := range e.containers {
-		now := en.naming()
-		if !now.equal(en.named) {
-			en.named, changed = now, true
-		}
-		if now.name != "" {
-			named++
-		}
-	}
-	changed = changed || named != e.named // else one is gone altogether
-	e.named = named
-	return changed
-}
-
-// namesOf are a container's names, on each of its networks. The caller holds e.mu.
-func (e *Engine) namesOf(en *entry) []Name {
-	var names []Name
-	all := en.c.endpoints()
-	for i, at := range all {
-		n, ok := e.networks[at.Network]
-		if !ok {
-			continue
-		}
-		first := len(names)
-		hosts := append([]string{en.c.Name, en.c.ShortID()}, en.c.Spec.AliasesOn(at.Network)...)
-		if i == 0 {
-			hosts = append(hosts, en.aliases...)
-		}
-		for _, host := range hosts {
-			names = append(names, Name{Network: n.Subnet, Host: host, Addr: at.Addr})
-			if at.Addr6.IsValid() {
-				names = append(names, Name{Network: n.Subnet, Host: host, Addr: at.Addr6})
-			}
-		}
-		names[first].DNS = en.c.Spec.DNS
-		for _, other := range all {
-			if also, ok := e.networks[other.Network]; ok && other.Network != at.Network {
-				names[first].Also = append(names[first].Also, also.Subnet)
-			}
-		}
-	}
-	return names
 }

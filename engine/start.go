@@ -115,7 +115,7 @@ func (e *Engine) launch(ctx context.Context, en *entry, c *Container) error {
 	undo.Release()
 	e.keep(context.WithoutCancel(ctx), *c, box.Console, stdin)
 	e.running(en, box, stdin)
-	e.tellResolver()
+	e.tellName(c.ID)
 	return nil
 }
 

@@ -38,7 +38,7 @@ func (e *Engine) Rename(ctx context.Context, idOrName, name string) error {
 		en.c.Name = old
 		return err
 	}
-	e.tellResolver()
+	e.tellName(c.ID)
 	e.note("rename", c, "old_name", old)
 	return nil
 }

@@ -71,19 +71,27 @@ func (r *resolver) unlisten(ctx context.Context, address string) error {
 }
 
 // SetNames implements engine.Resolver.
-func (r *resolver) SetNames(names []engine.Name) {
-	networks := map[netip.Prefix]dns.Names{}
-	clients := map[netip.Addr]dns.Client{}
+func (r *resolver) SetNames(changes map[string][]engine.Name) {
+	entries := map[string]dns.Entry{}
+	for id, names := range changes {
+		entries[id] = nameEntry(names)
+	}
+	r.server.Set(entries)
+}
+
+// nameEntry is what a container's names are to the name server.
+func nameEntry(names []engine.Name) dns.Entry {
+	e := dns.Entry{Names: map[netip.Prefix]dns.Names{}, Clients: map[netip.Addr]dns.Client{}}
 	for _, n := range names {
-		if networks[n.Network] == nil {
-			networks[n.Network] = dns.Names{}
+		if e.Names[n.Network] == nil {
+			e.Names[n.Network] = dns.Names{}
 		}
-		networks[n.Network][n.Host] = append(networks[n.Network][n.Host], n.Addr)
+		e.Names[n.Network][n.Host] = append(e.Names[n.Network][n.Host], n.Addr)
 		if len(n.Also)+len(n.DNS) > 0 {
-			clients[n.Addr] = dns.Client{Also: n.Also, Upstreams: upstreams(n.DNS)}
+			e.Clients[n.Addr] = dns.Client{Also: n.Also, Upstreams: upstreams(n.DNS)}
 		}
 	}
-	r.server.SetTable(dns.NewTableFor(networks, clients))
+	return e
 }
 
 // upstreams are name servers where name servers listen.

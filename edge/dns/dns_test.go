@@ -24,13 +24,19 @@ var (
 )
 
 func testTable() *Table {
+	t := NewTable()
+	t.Set(testEntries())
+	return t
+}
+
+func testEntries() map[string]Entry {
 	a := netip.MustParseAddr
-	return NewTable(map[netip.Prefix]Names{
+	return map[string]Entry{"test": {Names: map[netip.Prefix]Names{
 		subnet:                                 {"web": {a("10.0.1.2"), a("10.0.1.3")}, "DB": {a("10.0.1.4")}, "six": {a("fd00::1")}},
 		netip.MustParsePrefix("10.0.2.0/24"):   {"web": {a("10.0.2.2")}},
 		netip.MustParsePrefix("127.0.0.0/8"):   {"web": {a("10.0.1.2"), a("10.0.1.3")}, "many": many(200)},
 		netip.MustParsePrefix("10.128.0.0/16"): {},
-	})
+	}}}
 }
 
 func many(n int) []netip.Addr {
@@ -86,10 +92,11 @@ func TestResolve(t *testing.T) {
 func TestClientOfTwoNetworks(t *testing.T) {
 	a := netip.MustParseAddr
 	second := netip.MustParsePrefix("10.0.2.0/24")
-	table := NewTableFor(map[netip.Prefix]Names{
+	table := NewTable()
+	table.Set(map[string]Entry{"test": {Names: map[netip.Prefix]Names{
 		subnet: {"web": {a("10.0.1.2")}},
 		second: {"web": {a("10.0.2.2")}, "db": {a("10.0.2.3")}},
-	}, map[netip.Addr]Client{client: {Also: []netip.Prefix{second}}})
+	}, Clients: map[netip.Addr]Client{client: {Also: []netip.Prefix{second}}}}})
 	ask := func(client netip.Addr, name string, kind dnsmessage.Type) string {
 		return inWords(table.resolve(client, dnsmessage.Question{Name: dnsmessage.MustNewName(name), Type: kind, Class: dnsmessage.ClassINET}))
 	}
@@ -115,7 +122,8 @@ func TestClientWithUpstreamsOfItsOwn(t *testing.T) {
 	own := upstream(t, says(netip.MustParseAddr("192.0.2.7")))
 	s, server := start(t, fixed(closedPort(t)))
 	here := netip.MustParseAddr("127.0.0.1")
-	s.SetTable(NewTableFor(map[netip.Prefix]Names{netip.PrefixFrom(here, 8): {}}, map[netip.Addr]Client{here: {Upstreams: []netip.AddrPort{own}}}))
+	s.Set(map[string]Entry{"here": {Names: map[netip.Prefix]Names{netip.PrefixFrom(here, 8): {}},
+		Clients: map[netip.Addr]Client{here: {Upstreams: []netip.AddrPort{own}}}}})
 	got, err := resolver(server).LookupHost(t.Context(), "example.org")
 	if err != nil || !slices.Equal(got, []string{"192.0.2.7"}) {
 		t.Errorf("got %v, %v", got, err)
@@ -149,7 +157,7 @@ func start(t *testing.T, upstreams func() []netip.AddrPort) (*Server, string) {
 func startAt(t *testing.T, address string, upstreams func() []netip.AddrPort) (*Server, string) {
 	t.Helper()
 	s := New(Config{Upstreams: upstreams})
-	s.SetTable(testTable())
+	s.Set(testEntries())
 	sockets, err := Bind(t.Context(), netip.MustParseAddrPort(address))
 	if err != nil {
 		t.Fatal(err)
@@ -417,9 +425,9 @@ func TestAddAndRemoveWhileRunning(t *testing.T) {
 	}
 }
 
-func TestSetTable(t *testing.T) {
+func TestSet(t *testing.T) {
 	s, addr := start(t, nil)
-	s.SetTable(NewTable(map[netip.Prefix]Names{netip.MustParsePrefix("127.0.0.0/8"): {"new": {client}}}))
+	s.Set(map[string]Entry{"test": {Names: map[netip.Prefix]Names{netip.MustParsePrefix("127.0.0.0/8"): {"new": {client}}}}})
 	if got := askOnce(t, addr, "web."); got != dnsmessage.RCodeNameError {
 		t.Error(got)
 	}
@@ -430,7 +438,7 @@ func TestSetTable(t *testing.T) {
 
 func TestOddMessages(t *testing.T) {
 	s := New(Config{})
-	s.SetTable(testTable())
+	s.Set(testEntries())
 	two := dnsmessage.Message{Questions: slices.Repeat([]dnsmessage.Question{{Name: dnsmessage.MustNewName("web."), Type: 1, Class: 1}}, 2)}
 	status := dnsmessage.Message{Header: dnsmessage.Header{OpCode: 2}}
 	reply := dnsmessage.Message{Header: dnsmessage.Header{Response: true}}
@@ -485,7 +493,7 @@ func FuzzAnswer(f *testing.F) {
 	f.Add(packQuestion("www.example.com."))
 	f.Add([]byte("\x00\x01\x01\x00\x00\x01\x00\x00\x00\x00\x00\x01\x03WEB\x00\x00\x01\x00\x01\x00\x00\x29\x10\x00\x00\x00\x00\x00\x00\x00"))
 	s := New(Config{})
-	s.SetTable(testTable())
+	s.Set(testEntries())
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		q, reply := s.answer(client, raw, 0)
 		if q != nil {

@@ -93,7 +93,7 @@ func serveAt53(t *testing.T) {
 // Who speaks EDNS gets over UDP what others must ask for over TCP.
 func TestEDNSTakesMore(t *testing.T) {
 	s := New(Config{})
-	s.SetTable(testTable())
+	s.Set(testEntries())
 	here := netip.MustParseAddr("127.0.0.1")
 	plain := packQuestion("many.")
 	edns := append(slices.Clone(plain), "\x00\x00\x29\x10\x00\x00\x00\x00\x00\x00\x00"...)

@@ -106,7 +106,7 @@ func (s *Server) answer(client netip.Addr, raw []byte, limit int) (*query, []byt
 	if rcode != dnsmessage.RCodeSuccess {
 		return nil, q.say(rcode)
 	}
-	a := s.table.Load().resolve(client, q.question)
+	a := s.table.resolve(client, q.question)
 	if a.forward {
 		return &q, nil
 	}
@@ -115,7 +115,7 @@ func (s *Server) answer(client netip.Addr, raw []byte, limit int) (*query, []byt
 
 // forward asks upstream. When nobody there answers, the client hears so, rather than nothing.
 func (s *Server) forward(ctx context.Context, client netip.Addr, q query, network string) []byte {
-	upstreams := s.table.Load().clients[client].Upstreams
+	upstreams := s.table.upstreams(client)
 	if len(upstreams) == 0 {
 		upstreams = s.others()
 	}

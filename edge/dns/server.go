@@ -37,7 +37,7 @@ type Sockets struct {
 type Server struct {
 	upstreams func() []netip.AddrPort
 	log       *slog.Logger
-	table     atomic.Pointer[Table]
+	table     *Table
 	turn      atomic.Uint32
 	forwards  chan struct{} // a place for each question that waits for upstream
 	conns     chan struct{} // a place for each TCP connection
@@ -54,16 +54,14 @@ func New(c Config) *Server {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{
-		upstreams: c.Upstreams, log: log, sockets: map[string]Sockets{}, nudge: make(chan struct{}, 1),
+	return &Server{
+		upstreams: c.Upstreams, log: log, table: NewTable(), sockets: map[string]Sockets{}, nudge: make(chan struct{}, 1),
 		forwards: make(chan struct{}, maxForwards), conns: make(chan struct{}, maxConns),
 	}
-	s.table.Store(NewTable(nil))
-	return s
 }
 
-// SetTable puts a new table in the place of the former. Questions that are being answered are not disturbed.
-func (s *Server) SetTable(t *Table) { s.table.Store(t) }
+// Set replaces the entries of these owners in the server's table, see Table.Set.
+func (s *Server) Set(changes map[string]Entry) { s.table.Set(changes) }
 
 // Bind opens the sockets for an address.
 func Bind(ctx context.Context, addr netip.AddrPort) (Sockets, error) {

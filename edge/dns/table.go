@@ -1,12 +1,13 @@
 // Package dns tells containers where their neighbours are. It receives questions on the gateway address of each network
-// and an immutable Table of names, owns the sockets and what is in flight to the host's own name servers, and hands on
-// answers: from the table what the table knows, from upstream the rest.
+// and changes of names, owns the Table of these, the sockets and what is in flight to the host's own name servers, and hands
+// on answers: from the table what the table knows, from upstream the rest.
 //
 // Messages are read with x/net/dns/dnsmessage and not with miekg/dns: only the question has to be understood, and what
 // upstream answers is passed on byte for byte, so a library that knows every record type would have nothing to do.
 package dns
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -19,11 +20,10 @@ import (
 // Names are the names of one network, without a dot at the end; case does not matter.
 type Names map[string][]netip.Addr
 
-// Table says what each network's containers may see. It does not change: a new one takes its place.
-type Table struct {
-	networks map[netip.Prefix]network
-	lengths  []int // of the prefixes: a client's network is found with one look a length
-	clients  map[netip.Addr]Client
+// Entry is what one container adds to a table.
+type Entry struct {
+	Names   map[netip.Prefix]Names // by the subnet of the network in which they are known
+	Clients map[netip.Addr]Client  // by its addresses; an address is in one entry only
 }
 
 // Client is what sets one container apart from the others of its network.
@@ -32,65 +32,120 @@ type Client struct {
 	Upstreams []netip.AddrPort // asked in the place of the server's own
 }
 
-type network struct {
-	addrs map[string][]netip.Addr
-	names func() map[netip.Addr][]string // made when somebody first asks: most tables are replaced before that
+// Table says what each network's containers may see. A change costs what it changes, however many entries there are.
+type Table struct {
+	mu       sync.RWMutex
+	entries  map[string]Entry // by owner; what follows is made of them and of nothing else
+	networks map[netip.Prefix]*network
+	lengths  []int // of the prefixes: a client's network is found with one look a length
+	clients  map[netip.Addr]Client
 }
 
-// NewTable makes a table of networks by their subnets.
-func NewTable(networks map[netip.Prefix]Names) *Table {
-	t := &Table{networks: map[netip.Prefix]network{}}
-	for subnet, names := range networks {
-		subnet = subnet.Masked()
-		t.networks[subnet] = newNetwork(names)
-		if !slices.Contains(t.lengths, subnet.Bits()) {
-			t.lengths = append(t.lengths, subnet.Bits())
+// network is there as long as an entry mentions it. An address is at a name as many times as entries say so.
+type network struct {
+	mentions int
+	addrs    map[string][]netip.Addr
+	names    map[netip.Addr][]string // the reverse
+}
+
+// NewTable makes a table that knows no network, and so refuses everybody.
+func NewTable() *Table {
+	return &Table{entries: map[string]Entry{}, networks: map[netip.Prefix]*network{}, clients: map[netip.Addr]Client{}}
+}
+
+// Set replaces the entries of these owners; an empty one is forgotten. Who asks sees all of the change or nothing. The
+// entries are the table's from then on.
+func (t *Table) Set(changes map[string]Entry) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for owner := range changes { // all of them before the first is added: an address may go from one to another
+		t.remove(t.entries[owner])
+		delete(t.entries, owner)
+	}
+	for owner, e := range changes {
+		if len(e.Names)+len(e.Clients) > 0 {
+			t.entries[owner] = e
+			t.add(e)
 		}
+	}
+}
+
+func (t *Table) add(e Entry) {
+	maps.Copy(t.clients, e.Clients)
+	for subnet, names := range e.Names {
+		n := t.networks[subnet.Masked()]
+		if n == nil {
+			n = &network{addrs: map[string][]netip.Addr{}, names: map[netip.Addr][]string{}}
+			t.networks[subnet.Masked()] = n
+			t.measure()
+		}
+		n.mentions++
+		for name, addr := range names.each {
+			n.addrs[name] = append(n.addrs[name], addr)
+			n.names[addr] = append(n.names[addr], name)
+		}
+	}
+}
+
+// remove is the opposite of add.
+func (t *Table) remove(e Entry) {
+	for addr := range e.Clients {
+		delete(t.clients, addr)
+	}
+	for subnet, names := range e.Names {
+		n := t.networks[subnet.Masked()]
+		for name, addr := range names.each {
+			removeOne(n.addrs, name, addr)
+			removeOne(n.names, addr, name)
+		}
+		if n.mentions--; n.mentions == 0 {
+			delete(t.networks, subnet.Masked())
+			t.measure()
+		}
+	}
+}
+
+// removeOne takes a value away from those of a key, once.
+func removeOne[K, V comparable](all map[K][]V, key K, value V) {
+	values := all[key]
+	i := slices.Index(values, value)
+	if values = slices.Delete(values, i, i+1); len(values) == 0 {
+		delete(all, key)
+		return
+	}
+	all[key] = values
+}
+
+// measure notes the lengths of the networks' prefixes, the longest first.
+func (t *Table) measure() {
+	t.lengths = t.lengths[:0]
+	for subnet := range t.networks {
+		t.lengths = append(t.lengths, subnet.Bits())
 	}
 	slices.Sort(t.lengths)
 	slices.Reverse(t.lengths)
-	return t
+	t.lengths = slices.Compact(t.lengths)
 }
 
-// NewTableFor is NewTable with clients, by their addresses, that differ from their neighbours.
-func NewTableFor(networks map[netip.Prefix]Names, clients map[netip.Addr]Client) *Table {
-	t := NewTable(networks)
-	t.clients = clients
-	return t
-}
-
-func newNetwork(names Names) network {
-	addrs := make(map[string][]netip.Addr, len(names))
+// each yields the names, as the table keeps them, with one address at a time.
+func (names Names) each(yield func(string, netip.Addr) bool) {
 	for name, all := range names {
 		key := canonical(name)
 		for _, a := range all {
-			addrs[key] = append(addrs[key], a.Unmap())
+			if !yield(key, a.Unmap()) {
+				return
+			}
 		}
 	}
-	return network{addrs, sync.OnceValue(func() map[netip.Addr][]string { return reversed(addrs) })}
-}
-
-// reversed are the names of each address.
-func reversed(addrs map[string][]netip.Addr) map[netip.Addr][]string {
-	names := map[netip.Addr][]string{}
-	for name, all := range addrs {
-		for _, a := range all {
-			names[a] = append(names[a], name)
-		}
-	}
-	for _, all := range names {
-		slices.Sort(all)
-	}
-	return names
 }
 
 // visible are the networks whose names a client may ask for; none when it is no container.
-func (t *Table) visible(client netip.Addr) []network {
+func (t *Table) visible(client netip.Addr) []*network {
 	first, ok := t.networkOf(client)
 	if !ok {
 		return nil
 	}
-	all := []network{first}
+	all := []*network{first}
 	for _, subnet := range t.clients[client].Also {
 		if n, ok := t.networks[subnet.Masked()]; ok {
 			all = append(all, n)
@@ -100,7 +155,7 @@ func (t *Table) visible(client netip.Addr) []network {
 }
 
 // networkOf finds the network that an address is of.
-func (t *Table) networkOf(a netip.Addr) (network, bool) {
+func (t *Table) networkOf(a netip.Addr) (*network, bool) {
 	for _, bits := range t.lengths {
 		if p, err := a.Prefix(bits); err == nil {
 			if n, ok := t.networks[p]; ok {
@@ -108,7 +163,14 @@ func (t *Table) networkOf(a netip.Addr) (network, bool) {
 			}
 		}
 	}
-	return network{}, false
+	return nil, false
+}
+
+// upstreams are the name servers that a client wants asked in the place of the server's own.
+func (t *Table) upstreams(client netip.Addr) []netip.AddrPort {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.clients[client].Upstreams
 }
 
 // answer is what the table says to a question.
@@ -122,6 +184,8 @@ type answer struct {
 // resolve answers a client's question. An answer without rcode, addrs or names is "the name exists, but has no such
 // record": a client that asks for IPv6 and IPv4 at once then takes IPv4, where "no such name" would end its search.
 func (t *Table) resolve(client netip.Addr, q dnsmessage.Question) answer {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
 	networks := t.visible(client.Unmap())
 	if len(networks) == 0 {
 		return answer{rcode: dnsmessage.RCodeRefused} // not a container: an open resolver serves attackers
@@ -142,13 +206,14 @@ func (t *Table) resolve(client netip.Addr, q dnsmessage.Question) answer {
 }
 
 // resolveReverse names an address of the client's own networks. Those of other networks are not told to anybody.
-func (t *Table) resolveReverse(networks []network, a netip.Addr, asked dnsmessage.Type) answer {
+func (t *Table) resolveReverse(networks []*network, a netip.Addr, asked dnsmessage.Type) answer {
 	for _, n := range networks {
-		if names, ok := n.names()[a]; ok {
+		if names, ok := n.names[a]; ok {
 			if asked != dnsmessage.TypePTR && asked != dnsmessage.TypeALL {
 				return answer{}
 			}
-			return answer{names: names}
+			names = slices.Sorted(slices.Values(names))
+			return answer{names: slices.Compact(names)}
 		}
 	}
 	if _, ours := t.networkOf(a); ours {
