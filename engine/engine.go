@@ -81,6 +81,7 @@ type Engine struct {
 	wake      chan struct{}    // a hint for the restarter
 	begun     chan struct{}    // closed when Run begins: from then on changes reach the kernel
 	netMu     sync.Mutex       // one change of the kernel's network at a time; taken before mu
+	left      bool             // Run has ended: changes reach the kernel no more; guarded by netMu
 	life      context.Context
 	end       context.CancelFunc
 	waiting   sync.WaitGroup // one goroutine a running container
@@ -159,6 +160,9 @@ func (e *Engine) leave(ctx context.Context) {
 	e.end()
 	e.waiting.Wait()
 	e.logFailure("stop following logs", e.followers.Close())
+	e.netMu.Lock() // a change under way comes to its end, and one that comes now would bring back what is removed
+	defer e.netMu.Unlock()
+	e.left = true
 	defer func() { e.logFailure("close the line to the kernel's network", e.net.Close()) }()
 	if _, running := e.ids(); len(running) > 0 {
 		return

@@ -360,6 +360,9 @@ func (e *Engine) applyNetwork(ctx context.Context) error {
 
 // applyLocked makes the kernel's bridges and rules, and the resolver, what memory says. The caller holds netMu.
 func (e *Engine) applyLocked(ctx context.Context) error {
+	if e.left {
+		return fmt.Errorf("apply the network: the daemon has ended: %w", context.Canceled)
+	}
 	state := e.networkState()
 	if err := e.net.Apply(ctx, state); err != nil {
 		return fmt.Errorf("apply the network: %w", err)

@@ -1,6 +1,9 @@
 package engine_test
 
 import (
+	"context"
+	"errors"
+	"path/filepath"
 	"sync"
 	"testing"
 
@@ -26,4 +29,18 @@ func TestARemovalByForceMeetsAStartUnderWay(t *testing.T) {
 		}
 		starting.Wait()
 	}
+}
+
+// A request that the daemon's end overtakes must not bring back what that took out of the kernel.
+func TestNoChangeReachesTheKernelAfterTheEnd(t *testing.T) {
+	r := newRig(t)
+	r.wait(r.start("true").ID)
+	r.Shut()
+	if err := r.Publish(t.Context(), "late", nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("a change after the end: %v", err)
+	}
+	if links, err := filepath.Glob("/sys/class/net/nr" + engine.Tag(r.Data) + "*"); err != nil || len(links) > 0 {
+		t.Errorf("links left: %v, %v", links, err)
+	}
+	r.Open()
 }
