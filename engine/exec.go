@@ -44,6 +44,11 @@ func (e *Engine) Exec(ctx context.Context, idOrName string, x ExecSpec, s Stream
 	if err != nil {
 		return 0, err
 	}
+	pidfd, err := e.pidfd(en)
+	if err != nil {
+		return 0, err
+	}
+	defer closeAll(pidfd)
 	plumbing, err := newPlumbing(s, x.TTY)
 	if err != nil {
 		return 0, err
@@ -52,7 +57,7 @@ func (e *Engine) Exec(ctx context.Context, idOrName string, x ExecSpec, s Stream
 	id := fmt.Sprintf("%s%s%d", c.ID, execMark, e.execs.Add(1))
 	box, err := sandbox.Exec(ctx, sandbox.ExecConfig{
 		Filters: e.filters,
-		ID:      id, PID: c.PID, PidFD: e.pidfd(en), Process: spec.Process, Linux: spec.Linux,
+		ID:      id, PID: c.PID, PidFD: pidfd, Process: spec.Process, Linux: spec.Linux,
 		CgroupPath: e.cgroup(c.ID), Files: plumbing.theirs, Console: x.TTY,
 	}, spawnFunc(func(ctx context.Context, _ string, cmd fork.Cmd) (fork.Process, error) {
 		return e.cfg.Keeper.Spawn(ctx, id, cmd, keeper.Output{})
@@ -65,10 +70,18 @@ func (e *Engine) Exec(ctx context.Context, idOrName string, x ExecSpec, s Stream
 	return e.finishExec(ctx, id, box, plumbing)
 }
 
-func (e *Engine) pidfd(en *entry) *os.File {
+// pidfd is that of the container's process 1, as the caller's.
+func (e *Engine) pidfd(en *entry) (*os.File, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return en.pidfd
+	if en.pidfd == nil {
+		return nil, naru.Errorf(naru.FailedPrecondition, "container %s has just ended", en.c.Name)
+	}
+	fd, err := en.dupPidFD()
+	if err != nil {
+		return nil, fmt.Errorf("exec in container %s: %w", en.c.Name, err)
+	}
+	return fd, nil
 }
 
 // finishExec waits for the process, kills it when the caller leaves first, and waits until its output has been handed on.

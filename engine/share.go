@@ -91,9 +91,19 @@ func (e *Engine) runningOther(c Container, name, what string) (Container, *os.Fi
 	case other.State != Running || en.pidfd == nil:
 		return other, nil, naru.Errorf(naru.FailedPrecondition, "container %s shares the %s of %s, which is %s: start that first", c.Name, what, other.Name, other.State)
 	}
-	fd, err := unix.FcntlInt(en.pidfd.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	pidfd, err := en.dupPidFD()
 	if err != nil {
 		return other, nil, fmt.Errorf("share the %s of container %s: %w", what, other.Name, err)
 	}
-	return other, os.NewFile(uintptr(fd), "pidfd"), nil
+	return other, pidfd, nil
+}
+
+// dupPidFD is the pidfd as the caller's own, who needs no lock for it: the entry's is closed when the container ends, and
+// its number may then be another container's. The engine's lock is held, and there is one.
+func (en *entry) dupPidFD() (*os.File, error) {
+	fd, err := unix.FcntlInt(en.pidfd.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), "pidfd"), nil
 }
