@@ -14,6 +14,7 @@ import (
 
 	"naru/engine/image"
 	"naru/engine/quota"
+	"naru/engine/sandbox"
 	"naru/internal/cleanup"
 	"naru/naru"
 )
@@ -85,7 +86,7 @@ func newContainer(spec ContainerSpec) (Container, error) {
 		return Container{}, err
 	}
 	if spec.StopSignal != "" {
-		if _, err := ParseSignal(spec.StopSignal); err != nil {
+		if _, err := sandbox.ParseSignal(spec.StopSignal); err != nil {
 			return Container{}, err
 		}
 	}

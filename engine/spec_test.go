@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -136,19 +135,6 @@ func write(t *testing.T, dir, name, text string) {
 	}
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
-	}
-}
-
-func TestParseSignal(t *testing.T) {
-	for text, want := range map[string]syscall.Signal{"SIGTERM": 15, "kill": 9, "15": 15} {
-		if got, err := ParseSignal(text); err != nil || got != want {
-			t.Errorf("%q: %v, %v", text, got, err)
-		}
-	}
-	for _, bad := range []string{"", "0", "65", "SIGNOPE", "-9"} {
-		if _, err := ParseSignal(bad); naru.CodeOf(err) != naru.InvalidArgument {
-			t.Errorf("%q: %v", bad, err)
-		}
 	}
 }
 

@@ -4,18 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"naru/engine/sandbox"
 	"naru/naru"
 )
 
 // Stop asks the container's process to end, with its stop signal, and kills it when it still runs after its grace (or
-// after grace, when that is not zero; at once when it is negative). It returns when the exit is written down; stopping what does not run is no
-// error.
+// after grace, when that is not zero; at once when it is negative). It returns when the exit is written down; stopping
+// what does not run is no error.
 func (e *Engine) Stop(ctx context.Context, idOrName string, grace time.Duration) error {
 	en, err := e.find(idOrName)
 	if err != nil {
@@ -116,7 +116,7 @@ func (e *Engine) Kill(ctx context.Context, idOrName, signal string) error {
 	if err != nil {
 		return err
 	}
-	sig, err := ParseSignal(signal)
+	sig, err := sandbox.ParseSignal(signal)
 	if err != nil {
 		return err
 	}
@@ -162,21 +162,5 @@ func (e *Engine) stopSignal(ctx context.Context, c Container) (syscall.Signal, e
 		}
 		name = firstOf(img.Config.StopSignal, "SIGTERM")
 	}
-	return ParseSignal(name)
-}
-
-// ParseSignal reads "SIGTERM", "term" or "15".
-func ParseSignal(s string) (syscall.Signal, error) {
-	var n int
-	if _, err := fmt.Sscanf(s, "%d", &n); err == nil && n > 0 && n <= 64 {
-		return syscall.Signal(n), nil
-	}
-	name := strings.ToUpper(s)
-	if !strings.HasPrefix(name, "SIG") {
-		name = "SIG" + name
-	}
-	if sig := unix.SignalNum(name); sig != 0 {
-		return sig, nil
-	}
-	return 0, naru.Errorf(naru.InvalidArgument, "signal %q: use a name like SIGTERM or a number from 1 to 64", s)
+	return sandbox.ParseSignal(name)
 }

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -16,28 +14,8 @@ import (
 	"naru/naru"
 )
 
-// ParseSignal reads "KILL", "SIGKILL", "9" or "RTMIN+3".
-func ParseSignal(s string) (unix.Signal, error) {
-	if n, err := strconv.Atoi(s); err == nil && n > 0 && n <= 64 {
-		return unix.Signal(n), nil
-	}
-	name := "SIG" + strings.TrimPrefix(strings.ToUpper(s), "SIG")
-	if n := unix.SignalNum(name); n != 0 {
-		return n, nil
-	}
-	const rtMin, rtMax = 34, 64 // as C libraries count them
-	if rest, ok := strings.CutPrefix(name, "SIGRTMIN"); ok {
-		if n, err := strconv.Atoi("0" + strings.TrimPrefix(rest, "+")); err == nil && rtMin+n <= rtMax {
-			return unix.Signal(rtMin + n), nil
-		}
-	}
-	if rest, ok := strings.CutPrefix(name, "SIGRTMAX"); ok {
-		if n, err := strconv.Atoi("0" + strings.TrimPrefix(rest, "-")); err == nil && rtMax-n >= rtMin {
-			return unix.Signal(rtMax - n), nil
-		}
-	}
-	return 0, naru.Errorf(naru.InvalidArgument, "unknown signal %q", s)
-}
+// ParseSignal is sandbox.ParseSignal, for command lines.
+func ParseSignal(s string) (unix.Signal, error) { return sandbox.ParseSignal(s) }
 
 // errNotRunning has runc's words, which containerd, dockerd and podman look for.
 func errNotRunning() error { return naru.Errorf(naru.FailedPrecondition, "container not running") }

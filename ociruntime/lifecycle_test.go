@@ -10,8 +10,6 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
-
-	"naru/ociruntime"
 )
 
 // runtime.md, Create: "the user-specified program (from process) MUST NOT be run at this time"; Start: "This operation
@@ -233,17 +231,4 @@ func TestPauseUpdateAndUsage(t *testing.T) {
 		t.Errorf("got %+v, %v", event.Data, err)
 	}
 	l.must(l.runtime.Kill(id("live"), unix.SIGKILL, true))
-}
-
-func TestSignals(t *testing.T) {
-	for word, want := range map[string]unix.Signal{"KILL": 9, "SIGTERM": 15, "term": 15, "9": 9, "RTMIN+3": 37, "SIGRTMAX-1": 63, "RTMIN": 34} {
-		if got, err := ociruntime.ParseSignal(word); err != nil || got != want {
-			t.Errorf("%s: got %d, %v", word, got, err)
-		}
-	}
-	for _, bad := range []string{"", "0", "65", "NONE", "RTMIN+31", "RTMAX-31", "-1"} {
-		if got, err := ociruntime.ParseSignal(bad); err == nil {
-			t.Errorf("%s: got %d", bad, got)
-		}
-	}
 }
