@@ -48,8 +48,11 @@ func (m *Manager) applyAll(ctx context.Context, s State) error {
 	if err := m.replaceTable(ctx, s); err != nil {
 		return err
 	}
+	if !m.isApplied() {
+		err = m.takeOverFlows(s)
+	}
 	before := m.remember(s, indexes)
-	return errors.Join(m.deleteBridges(others), m.forgetFlows(before, s))
+	return errors.Join(err, m.deleteBridges(others), m.forgetFlows(before, s))
 }
 
 // replaceTable puts the state's table in the place of the daemon's former one. Nothing is written when the state is the
@@ -87,6 +90,12 @@ func (m *Manager) hasApplied(s State) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.applied && reflect.DeepEqual(m.state, s)
+}
+
+func (m *Manager) isApplied() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.applied
 }
 
 // remember keeps what was achieved and returns what was before.

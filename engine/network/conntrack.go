@@ -11,9 +11,10 @@ import (
 )
 
 // The kernel translates a connection the way its first packet was translated, for as long as the connection lives. For
-// TCP that is right: a backend that is taken out of a published port finishes what it has begun. A UDP "connection"
-// lives as long as somebody sends, so it must be forgotten when the port's backends change; also the connection that
-// was not translated because the port had no backend yet.
+// TCP that is right while the backend runs: one that is taken out of a published port finishes what it has begun, and
+// ends with its place on the network (detach). A UDP "connection" lives as long as somebody sends, so it must be
+// forgotten when the port's backends change; also the connection that was not translated because the port had no
+// backend yet.
 
 // flowFilter tells whether conntrack should forget a flow.
 type flowFilter func(*netlink.ConntrackFlow) bool
@@ -34,6 +35,52 @@ func (m *Manager) forgetFlows(before, now State) error {
 	return m.kernel.deleteFlows(staleUDP(changed, local))
 }
 
+// takeOverFlows looks at what an earlier process of this daemon led to containers, when those that still run have been
+// adopted: flows to the others, which ended meanwhile, are removed; who has flows is noted, for they end with it.
+func (m *Manager) takeOverFlows(s State) error {
+	first := m.firstAddrs(s)
+	var served []netip.Addr
+	err := m.kernel.deleteFlows(func(flow *netlink.ConntrackFlow) bool {
+		addr, translated := leadsTo(flow)
+		if !translated || !s.owns(addr) {
+			return false
+		}
+		v4, runs := first[addr]
+		served = append(served, v4)
+		return !runs
+	})
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, addr := range served {
+		m.served[addr] = true
+	}
+	return err
+}
+
+// firstAddrs leads from each address of a container to the one that its place is known by.
+func (m *Manager) firstAddrs(s State) map[netip.Addr]netip.Addr {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	first := map[netip.Addr]netip.Addr{}
+	for _, addr := range m.endpoints {
+		first[addr] = addr
+		for _, n := range s.Networks {
+			if n.Subnet.Contains(addr) && n.Subnet6.IsValid() {
+				first[n.Addr6(addr)] = addr
+			}
+		}
+	}
+	return first
+}
+
+// owns tells whether an address is of one of the networks.
+func (s State) owns(addr netip.Addr) bool {
+	return slices.ContainsFunc(s.Networks, func(n Network) bool {
+		return slices.ContainsFunc(n.subnets(), func(p netip.Prefix) bool { return p.Contains(addr) })
+	})
+}
+
+// changedUDP returns
 // changedUDP returns the published UDP ports whose backends differ, with their backends now.
 func changedUDP(before, now State) map[portKey][]netip.AddrPort {
 	old, changed := udpPorts(before), udpPorts(now)
@@ -83,9 +130,15 @@ func staleUDP(ports map[portKey][]netip.AddrPort, local map[netip.Addr]bool) flo
 // flowsTo matches translated flows that a container answers: those of published ports that led to it.
 func flowsTo(addrs []netip.Addr) flowFilter {
 	return func(flow *netlink.ConntrackFlow) bool {
-		src, _ := netip.AddrFromSlice(flow.Reverse.SrcIP)
-		return slices.Contains(addrs, src.Unmap()) && !flow.Forward.DstIP.Equal(flow.Reverse.SrcIP)
+		addr, translated := leadsTo(flow)
+		return translated && slices.Contains(addrs, addr)
 	}
+}
+
+// leadsTo is who answers a flow, and whether it was sent to somebody else.
+func leadsTo(flow *netlink.ConntrackFlow) (addr netip.Addr, translated bool) {
+	addr, _ = netip.AddrFromSlice(flow.Reverse.SrcIP)
+	return addr.Unmap(), !flow.Forward.DstIP.Equal(flow.Reverse.SrcIP)
 }
 
 // deleteFlows removes the flows that match. A kernel without conntrack's netlink part keeps them until they time out:

@@ -81,6 +81,51 @@ func TestChangingBackends(t *testing.T) {
 	}
 }
 
+// What ended while no daemon ran leaves flows too: they must not lead to who gets its address next. What runs on keeps
+// them, and ends with them although nothing is published to it any more.
+func TestFlowsAreTakenOver(t *testing.T) {
+	m := newHost(t)
+	n := testNetwork(1)
+	s := State{Networks: []Network{n}}
+	publish := func(port uint16, backend string) {
+		for _, proto := range []string{"tcp", "udp"} {
+			s.Publications = append(s.Publications,
+				Publication{HostPort: port, Protocol: proto, Backends: []netip.AddrPort{netip.MustParseAddrPort(backend)}})
+		}
+	}
+	publish(8082, "10.199.1.2:80")
+	publish(8083, "10.199.1.3:80")
+	must(t, m.Apply(t.Context(), s))
+	gone, stays := attach(t, m, n, 2), attach(t, m, n, 3)
+	serve(t, gone.ns, "gone", 80)
+	echo := listen(t, stays, 80)
+	talk(t, "udp", 8082).say(t, "gone sees 10.199.1.1")
+	talk(t, "tcp", 8082).hear(t, "gone sees 10.199.1.1")
+	tcp := talk(t, "tcp", 8083)
+	server, err := echo.Accept()
+	must(t, err)
+	defer server.Close()
+	if flows := flowsBy(t, gone.addr); len(flows) != 2 {
+		t.Fatalf("flows: %v", flows)
+	}
+
+	later := New(Config{Tag: testTag})
+	defer later.Close()
+	later.Adopt(stays.id, "", stays.addr)
+	s.Publications = nil
+	must(t, later.Apply(t.Context(), s))
+	if flows := flowsBy(t, gone.addr); len(flows) != 0 {
+		t.Errorf("flows to a container that is gone: %v", flows)
+	}
+	_, err = server.Write([]byte("still here"))
+	must(t, err)
+	tcp.hear(t, "still here")
+	must(t, later.Detach(t.Context(), stays.id))
+	if flows := flowsBy(t, stays.addr); len(flows) != 0 {
+		t.Errorf("flows to a container that is gone: %v", flows)
+	}
+}
+
 func listen(t *testing.T, c container, port uint16) net.Listener {
 	t.Helper()
 	var l net.Listener
@@ -137,7 +182,7 @@ func TestPortWithoutBackends(t *testing.T) {
 	}
 }
 
-// A host's own firewall keeps the last word over published ports.
+// A host's own firewall keeps the last word over published ports, in the ways that docs/ports.md tells.
 func TestHostFirewallStays(t *testing.T) {
 	m := newHost(t)
 	world := outside(t)
@@ -146,19 +191,56 @@ func TestHostFirewallStays(t *testing.T) {
 		{HostPort: 8080, Protocol: "tcp", Backends: []netip.AddrPort{netip.MustParseAddrPort("10.199.1.2:80")}}}}))
 	a := attach(t, m, n, 2)
 	serve(t, a.ns, "a", 80)
-	expect(t, world, "tcp", at(hostAddr, 8080), "a sees "+outsideAddr.String())
-	for _, rule := range []string{
-		"forward priority -10; }; add rule inet fw f ip saddr " + outsideAddr.String() + " drop",
-		"forward priority 10; }; add rule inet fw f ip saddr " + outsideAddr.String() + " drop",
-		"forward priority 10; policy drop; }",
-		"forward priority 10; }; add rule inet fw f meta l4proto tcp ct original proto-dst 8080 drop",
-		"prerouting priority -150; }; add rule inet fw f tcp dport 8080 drop",
+	for rule, holds := range map[string]bool{
+		"forward priority -10; }; add rule inet fw f ip saddr " + outsideAddr.String() + " drop":      true,
+		"forward priority 10; }; add rule inet fw f ip saddr " + outsideAddr.String() + " drop":       true,
+		"forward priority 10; policy drop; }":                                                         true,
+		"forward priority 10; }; add rule inet fw f meta l4proto tcp ct original proto-dst 8080 drop": true,
+		"prerouting priority -150; }; add rule inet fw f tcp dport 8080 drop":                         true,
+		"forward priority 10; }; add rule inet fw f tcp dport 8080 drop":                              false,
+		"input priority 10; policy drop; }":                                                           false,
+		"input priority -10; }; add rule inet fw f tcp dport 8080 drop":                               false,
 	} {
 		nft(t, "add table inet fw; add chain inet fw f { type filter hook "+rule)
-		expectNone(t, world, "tcp", at(hostAddr, 8080))
+		if holds {
+			expectNone(t, world, "tcp", at(hostAddr, 8080))
+		} else {
+			expect(t, world, "tcp", at(hostAddr, 8080), "a sees "+outsideAddr.String())
+		}
 		nft(t, "delete table inet fw")
 	}
+	for _, rule := range []string{"-P FORWARD DROP", "-I FORWARD -m conntrack --ctorigdstport 8080 -j DROP"} {
+		must(t, run("iptables "+rule))
+		expectNone(t, world, "tcp", at(hostAddr, 8080))
+		nft(t, "delete table ip filter")
+	}
 	expect(t, world, "tcp", at(hostAddr, 8080), "a sees "+outsideAddr.String())
+}
+
+// The example of docs/ports.md closes what it says it closes.
+func TestFirewallOfTheDocs(t *testing.T) {
+	text, err := os.ReadFile("../../docs/ports.md")
+	must(t, err)
+	_, rest, _ := strings.Cut(string(text), "```nft\n")
+	example, _, ok := strings.Cut(rest, "```")
+	if !ok {
+		t.Fatal("there is no example")
+	}
+	m := newHost(t)
+	world := outside(t)
+	n := testNetwork(1)
+	backend := []netip.AddrPort{netip.MustParseAddrPort("10.199.1.2:80")}
+	must(t, m.Apply(t.Context(), State{Networks: []Network{n}, Publications: []Publication{
+		{HostPort: 443, Protocol: "tcp", Backends: backend}, {HostPort: 8080, Protocol: "tcp", Backends: backend},
+		{HostPort: 8080, Protocol: "udp", Backends: backend}}}))
+	a := attach(t, m, n, 2)
+	serve(t, a.ns, "a", 80)
+	nft(t, strings.ReplaceAll(example, "eth0", "lan0"))
+	expect(t, world, "tcp", at(hostAddr, 443), "a sees "+outsideAddr.String())
+	expectNone(t, world, "tcp", at(hostAddr, 8080))
+	expectNone(t, world, "udp", at(hostAddr, 8080))
+	expect(t, hostNS(t), "tcp", at(hostAddr, 8080), "a sees "+hostAddr.String())
+	nft(t, "delete table inet firewall")
 }
 
 func TestDetachAndLeftovers(t *testing.T) {
