@@ -22,9 +22,9 @@ type Resolver interface {
 // Name says that Host means Addr for whoever asks from Network.
 type Name struct {
 	Network netip.Prefix
-	Host    string
+	Host    string // the first of an address is what the address is called
 	Addr    netip.Addr
-	Also    []netip.Prefix // further networks whose names Addr may ask for; said once an address, like DNS
+	Also    []netip.Prefix // further networks whose names Addr may ask for; said with the first, like DNS
 	DNS     []netip.Addr   // whom Addr wants asked for names that are no container's; none: the host's own
 }
 

@@ -19,6 +19,7 @@ need ip iproute2
 need iptables iptables
 need mke2fs e2fsprogs
 need mkfs.xfs xfsprogs
+need musl-gcc musl-tools
 need newuidmap uidmap
 need nft nftables
 need pasta passt

@@ -87,8 +87,8 @@ func nameEntry(names []engine.Name) dns.Entry {
 			e.Names[n.Network] = dns.Names{}
 		}
 		e.Names[n.Network][n.Host] = append(e.Names[n.Network][n.Host], n.Addr)
-		if len(n.Also)+len(n.DNS) > 0 {
-			e.Clients[n.Addr] = dns.Client{Also: n.Also, Upstreams: upstreams(n.DNS)}
+		if _, known := e.Clients[n.Addr]; !known {
+			e.Clients[n.Addr] = dns.Client{Name: n.Host, Also: n.Also, Upstreams: upstreams(n.DNS)}
 		}
 	}
 	return e

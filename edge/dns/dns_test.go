@@ -95,8 +95,8 @@ func TestClientOfTwoNetworks(t *testing.T) {
 	table := NewTable()
 	table.Set(map[string]Entry{"test": {Names: map[netip.Prefix]Names{
 		subnet: {"web": {a("10.0.1.2")}},
-		second: {"web": {a("10.0.2.2")}, "db": {a("10.0.2.3")}},
-	}, Clients: map[netip.Addr]Client{client: {Also: []netip.Prefix{second}}}}})
+		second: {"web": {a("10.0.2.2")}, "db": {a("10.0.2.3")}, "data": {a("10.0.2.3")}},
+	}, Clients: map[netip.Addr]Client{client: {Also: []netip.Prefix{second}}, a("10.0.2.3"): {Name: "db"}}}})
 	ask := func(client netip.Addr, name string, kind dnsmessage.Type) string {
 		return inWords(table.resolve(client, dnsmessage.Question{Name: dnsmessage.MustNewName(name), Type: kind, Class: dnsmessage.ClassINET}))
 	}

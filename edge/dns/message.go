@@ -76,16 +76,31 @@ func (q *query) parseEDNS(p *dnsmessage.Parser) error {
 }
 
 // reply makes the message for an answer from the table; turn says which address comes first, so that clients that take
-// the first spread. What is larger than limit is left out and marked so: the client asks again over TCP.
+// the first spread. What is beyond limit is left out and the message marked so: the client asks again over TCP, or makes
+// do with what it has got, as musl does before version 1.2.4.
 func (q query) reply(a answer, turn uint32, limit int) []byte {
 	whole, err := q.pack(a, turn, false)
-	switch {
-	case err != nil:
+	if err == nil && len(whole) > limit {
+		whole, err = q.pack(a.fitting(turn, limit-len(q.truncated())), 0, true)
+	}
+	if err != nil {
 		return q.say(dnsmessage.RCodeServerFailure)
-	case len(whole) > limit:
-		return q.truncated()
 	}
 	return whole
+}
+
+// fitting is as much of an answer as has room in so many bytes, from its turn on. Names are left out altogether.
+func (a answer) fitting(turn uint32, room int) answer {
+	const header = 12 // of a record, whose name is compressed to two bytes
+	var some []netip.Addr
+	for i := range a.addrs {
+		addr := a.addrs[(uint64(turn)+uint64(i))%uint64(len(a.addrs))]
+		if room -= header + addr.BitLen()/8; room < 0 {
+			break
+		}
+		some = append(some, addr)
+	}
+	return answer{rcode: a.rcode, addrs: some}
 }
 
 // say is a reply without records.

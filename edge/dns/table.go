@@ -26,8 +26,9 @@ type Entry struct {
 	Clients map[netip.Addr]Client  // by its addresses; an address is in one entry only
 }
 
-// Client is what sets one container apart from the others of its network.
+// Client is what is known of one container, beyond the names that lead to it.
 type Client struct {
+	Name      string           // what its address is called, of several names; empty: all of them
 	Also      []netip.Prefix   // further networks that it is on, whose names it may ask for as well
 	Upstreams []netip.AddrPort // asked in the place of the server's own
 }
@@ -211,6 +212,9 @@ func (t *Table) resolveReverse(networks []*network, a netip.Addr, asked dnsmessa
 		if names, ok := n.names[a]; ok {
 			if asked != dnsmessage.TypePTR && asked != dnsmessage.TypeALL {
 				return answer{}
+			}
+			if name := t.clients[a].Name; name != "" {
+				return answer{names: []string{name}}
 			}
 			names = slices.Sorted(slices.Values(names))
 			return answer{names: slices.Compact(names)}

@@ -2,9 +2,12 @@ package e2e
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -139,6 +142,87 @@ func TestRulesThatAreFlushedComeBack(t *testing.T) {
 	says(t, address, "web")
 	d.OK("container", "rm", "-f", "web")
 	d.Settles(before)
+}
+
+// Connections by published ports end with the port: the kernel forgets them, so that nobody who gets the address next
+// hears what was meant for another. A container that is stopped, removed or taken off its network has no port any more.
+func TestConnectionsEndWithThePort(t *testing.T) {
+	d := start(t)
+	before := d.Kernel()
+	d.OK("network", "create", "front")
+	for _, how := range [][]string{
+		{"container", "stop", "-t", "0", "echo"}, {"container", "rm", "-f", "echo"}, {"network", "disconnect", "front", "echo"},
+	} {
+		port := testkit.FreePort(t)
+		address := fmt.Sprintf("127.0.0.1:%d", port)
+		d.OK("container", "run", "-d", "--name", "echo", "--network", "front", "-p", address+":80", "-p", address+":80/udp",
+			busybox, "nc", "-ll", "-p", "80", "-e", "cat")
+		addr := endpointOn(t, d, "echo", "front").Addr
+		tcp := echoes(t, address)
+		udp, err := net.Dial("udp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer udp.Close()
+		_, _ = udp.Write([]byte("who?")) // nobody needs to be there for the kernel to remember it
+		if flows := translatedTo(t, addr); len(flows) < 2 {
+			t.Errorf("before: conntrack knows %v", flows)
+		}
+		d.OK(how...)
+		testkit.Eventually(t, 10*time.Second, "the kernel forgets the connections of "+addr.String(), func() error {
+			_, _ = udp.Write([]byte("more")) // a client that never gives up
+			if _, err := tcp.Write([]byte("more")); err == nil {
+				return errors.New("the connection stands")
+			}
+			if flows := translatedTo(t, addr); len(flows) > 0 {
+				return fmt.Errorf("it knows %v", flows)
+			}
+			return nil
+		})
+		d.Naru("container", "rm", "-f", "echo")
+	}
+	d.OK("network", "rm", "front")
+	d.Settles(before)
+}
+
+// echoes is a connection to somebody who sends back what is sent.
+func echoes(t *testing.T, address string) net.Conn {
+	t.Helper()
+	var conn net.Conn
+	testkit.Eventually(t, 10*time.Second, address+" echoes", func() (err error) {
+		if conn, err = net.DialTimeout("tcp", address, time.Second); err != nil {
+			return err
+		}
+		_ = conn.SetDeadline(time.Now().Add(time.Second))
+		buf := make([]byte, 4)
+		if _, err = conn.Write([]byte("who?")); err == nil {
+			_, err = io.ReadFull(conn, buf)
+		}
+		if err != nil {
+			conn.Close()
+		}
+		return err
+	})
+	t.Cleanup(func() { conn.Close() })
+	_ = conn.SetDeadline(time.Time{})
+	return conn
+}
+
+// translatedTo are the connections that the kernel leads to an address of a container from elsewhere.
+func translatedTo(t *testing.T, addr netip.Addr) []string {
+	t.Helper()
+	text, err := os.ReadFile("/proc/net/nf_conntrack")
+	if err != nil {
+		t.Skipf("needs a kernel that lists its connections (CONFIG_NF_CONNTRACK_PROCFS): %v", err)
+	}
+	var flows []string
+	for line := range strings.Lines(string(text)) { // there and back: … src=… dst=… sport=… dport=… src=… dst=…
+		there, back, _ := strings.Cut(strings.Replace(line, "src=", "", 1), "src=")
+		if who, _, _ := strings.Cut(back, " "); who == addr.String() && !strings.Contains(there, "dst="+who+" ") {
+			flows = append(flows, line)
+		}
+	}
+	return flows
 }
 
 type hop struct {
