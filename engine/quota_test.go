@@ -47,6 +47,32 @@ func TestAContainersLayerIsBoundedThroughItsLife(t *testing.T) {
 	}
 }
 
+// TestACopyIsHeldToTheSameLimits copies too much into a container and its volume, as root of the host.
+func TestACopyIsHeldToTheSameLimits(t *testing.T) {
+	t.Setenv("TMPDIR", testkit.QuotaExt4(t))
+	r := newRig(t)
+	small := naru.DiskLimit{Bytes: 8 << 20}
+	c := r.start(forever, func(s *engine.ContainerSpec) {
+		s.Limits.Disk = small
+		s.Mounts = []engine.Mount{{Volume: "v", Target: "/v", Limit: small}, {Volume: "free", Target: "/free"}}
+	})
+	tooMuch := func(when, dir string) {
+		err := r.CopyIn(t.Context(), c.ID, dir, tarOf(t, map[string]string{"big": strings.Repeat("x", 20<<20)}), false)
+		if err == nil || !strings.Contains(err.Error(), "quota exceeded") {
+			t.Errorf("%s, into %s: %v", when, dir, err)
+		}
+	}
+	tooMuch("running", "/")
+	tooMuch("running", "/v")
+	if err := r.CopyIn(t.Context(), c.ID, "/free", tarOf(t, map[string]string{"big": strings.Repeat("x", 20<<20)}), false); err != nil {
+		t.Errorf("without a limit: %v", err)
+	}
+	if err := r.Stop(t.Context(), c.ID, -1); err != nil {
+		t.Fatal(err)
+	}
+	tooMuch("stopped", "/")
+}
+
 // TestLimitsThatCannotHoldAreRefused asks for what a file system, or a user namespace that is not there, does not give.
 func TestLimitsThatCannotHoldAreRefused(t *testing.T) {
 	t.Setenv("TMPDIR", testkit.Disk(t, 128<<20, "rw", "mke2fs", "-q", "-t", "ext4"))

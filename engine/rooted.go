@@ -92,12 +92,10 @@ func resolveIn(root *os.File, path string) (*os.File, error) {
 	}
 }
 
-// asUser calls f on a thread whose new files belong to the given id of the host: to root of the container whose range
-// begins there. The filesystem of a container takes files of no owner from outside of the range. The thread ends with f.
+// asUser calls f on a thread whose new files belong to the given id of the host, to root of the container whose range
+// begins there, and that is held to the limits of the disk, as that one is. The filesystem of a container takes files of
+// no owner from outside of the range. The thread ends with f.
 func asUser(id uint32, f func() error) error {
-	if id == 0 {
-		return f()
-	}
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread() // and never unlocked, so that nobody else gets the thread
@@ -110,7 +108,8 @@ func asUser(id uint32, f func() error) error {
 	return <-done
 }
 
-// becomeUser changes the thread's ids for files, and takes back the capabilities that the kernel drops with that.
+// becomeUser changes the thread's ids for files, and takes back the capabilities that the kernel drops with that: all but
+// the one that quotas do not hold for.
 func becomeUser(id int) error {
 	if err := unix.Setfsgid(id); err != nil {
 		return fmt.Errorf("become the container's root: %w", err)
@@ -123,7 +122,7 @@ func becomeUser(id int) error {
 	if err := unix.Capget(&header, &caps[0]); err != nil {
 		return fmt.Errorf("read capabilities: %w", err)
 	}
-	caps[0].Effective, caps[1].Effective = caps[0].Permitted, caps[1].Permitted
+	caps[0].Effective, caps[1].Effective = caps[0].Permitted&^(1<<unix.CAP_SYS_RESOURCE), caps[1].Permitted
 	if err := unix.Capset(&header, &caps[0]); err != nil {
 		return fmt.Errorf("keep capabilities: %w", err)
 	}
