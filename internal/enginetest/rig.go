@@ -17,6 +17,7 @@ import (
 	"naru/engine"
 	"naru/engine/image"
 	"naru/engine/keeper"
+	"naru/engine/sandbox/fork"
 	"naru/internal/testkit"
 	"naru/store"
 )
@@ -35,7 +36,8 @@ type Rig struct {
 	ended   chan error
 }
 
-// keeperELF builds the keeper once for all tests of a package, and keeps nothing of it but an open file.
+// keeperELF builds the keeper once for all tests of a package, and keeps it in memory: the folder for temporary files is
+// on a disk that goes with a test, at times.
 var keeperELF = sync.OnceValues(func() (*os.File, error) {
 	dir, err := os.MkdirTemp("", "naru-keeper")
 	if err != nil {
@@ -48,7 +50,12 @@ var keeperELF = sync.OnceValues(func() (*os.File, error) {
 	if out, err := build.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("build the keeper: %w\n%s", err, out)
 	}
-	return os.Open(path)
+	elf, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = elf.Close() }() // it was only read
+	return fork.Seal("naru-keeper", elf, 0o755)
 })
 
 // New opens a rig with the image "busybox"; at the test's end it removes all containers and checks that nothing is left
