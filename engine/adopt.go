@@ -121,10 +121,7 @@ func (e *Engine) watchAgain(ctx context.Context, en *entry) error {
 	for _, at := range en.c.endpoints() {
 		e.net.Adopt(en.c.ID, at.Interface, at.Addr)
 	}
-	en.pidfd, en.stdin = pidfd, stdin
-	if tty != nil {
-		en.tty = newConsole(tty, e.logDir(en.c.ID), logLimits(en.c), e.log)
-	}
+	en.pidfd, en.stdin, en.tty = pidfd, stdin, tty
 	e.watchExit(en)
 	e.watchHealth(en)
 	return nil

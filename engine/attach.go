@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"log/slog"
 	"os"
 	"sync"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -114,7 +112,7 @@ func (e *Engine) join(ctx context.Context, en *entry, s Streams, o logs.Options)
 	e.mu.Lock()
 	tty, stdin := en.tty, io.Writer(en.stdin)
 	if tty != nil {
-		stdin = tty.master
+		stdin = tty
 	}
 	interactive := tty != nil || en.stdin != nil
 	e.mu.Unlock()
@@ -128,7 +126,7 @@ func (e *Engine) join(ctx context.Context, en *entry, s Streams, o logs.Options)
 	if s.Resize != nil && tty != nil {
 		resizing, stop := context.WithCancel(ctx)
 		defer stop()
-		feeding.Go(func() { followSize(resizing, tty.master, s.Resize) })
+		feeding.Go(func() { followSize(resizing, tty, s.Resize) })
 	}
 	return e.copyOutput(ctx, en, s, o)
 }
@@ -184,47 +182,6 @@ func (e *Engine) copyOutput(ctx context.Context, en *entry, s Streams, o logs.Op
 	return nil
 }
 
-// console is the master of a container's terminal. The keeper holds it too, so that the terminal does not hang up when
-// the daemon dies.
-type console struct {
-	master *os.File
-	pump   sync.WaitGroup
-}
-
-// newConsole starts copying what the terminal prints into the container's log.
-func newConsole(master *os.File, logDir string, limits logs.Limits, log *slog.Logger) *console {
-	c := &console{master: master}
-	c.pump.Go(func() {
-		if err := pumpConsole(master, logDir, limits); err != nil {
-			log.Warn("keep a terminal's output", "err", err)
-		}
-	})
-	return c
-}
-
-func pumpConsole(master io.Reader, logDir string, limits logs.Limits) (err error) {
-	w, err := logs.Open(logDir, limits, &logs.Scratch{})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, w.Close()) }()
-	buf := make([]byte, 16<<10)
-	for {
-		n, err := master.Read(buf)
-		if n > 0 {
-			if err := w.Append(time.Now(), logs.Stdout, buf[:n]); err != nil {
-				return err
-			}
-		}
-		if err == io.EOF || isHangUp(err) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-	}
-}
-
 // followSize gives the terminal each size that comes, until ctx or the sizes end.
 func followSize(ctx context.Context, tty *os.File, sizes <-chan Size) {
 	for {
@@ -251,12 +208,6 @@ func setSize(tty *os.File, s Size) error {
 		refused = unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, &unix.Winsize{Row: s.Rows, Col: s.Columns})
 	})
 	return errors.Join(err, refused)
-}
-
-// Close waits until all that was printed is in the log.
-func (c *console) Close() {
-	c.pump.Wait() // ends by itself: the process that held the other side is gone
-	_ = c.master.Close()
 }
 
 // runningEntry returns the container when it runs, else a FailedPrecondition that says how it stands.

@@ -138,7 +138,7 @@ type entry struct {
 	done     chan struct{}          // closed when it has exited, its policy starts it no more, and that is persisted; nil before its first start
 	pidfd    *os.File               // of process 1; nil unless running
 	stdin    *os.File               // the writing end, with OpenStdin
-	tty      *console               // with TTY
+	tty      *os.File               // the master of its terminal, with TTY; the keeper alone reads from it
 	health   *healthWatch           // nil when nobody asks
 	aliases  []string               // further names, from SetAliases
 	forwards map[string]*forwarding // its log on the way out, by destination

@@ -202,12 +202,8 @@ func (e *Engine) release(ctx context.Context, en *entry) {
 	e.dropKept(ctx, en.c)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	closeAll(en.pidfd, en.stdin)
-	en.pidfd, en.stdin = nil, nil
-	if en.tty != nil {
-		en.tty.Close()
-		en.tty = nil
-	}
+	closeAll(en.pidfd, en.stdin, en.tty)
+	en.pidfd, en.stdin, en.tty = nil, nil, nil
 }
 
 // Wait returns the container when it does not run any more and its policy starts it no more. A container that has never

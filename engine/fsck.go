@@ -110,7 +110,7 @@ func (e *Engine) strangeChildren(ctx context.Context) ([]string, error) {
 	return strange, nil
 }
 
-// strangeDescriptors are terminals and inputs that the keeper holds for containers that do not run.
+// strangeDescriptors are inputs that the keeper holds for containers that do not run.
 func (e *Engine) strangeDescriptors(ctx context.Context) ([]string, error) {
 	names, err := e.cfg.Keeper.AllKept(ctx)
 	if err != nil {
@@ -119,8 +119,7 @@ func (e *Engine) strangeDescriptors(ctx context.Context) ([]string, error) {
 	_, running := e.ids()
 	var strange []string
 	for _, name := range names {
-		kind, id, _ := strings.Cut(name, " ")
-		if (kind == "tty" || kind == "stdin") && !running[id] {
+		if id, ok := strings.CutPrefix(name, keptStdin("")); ok && !running[id] {
 			strange = append(strange, name)
 		}
 	}

@@ -109,11 +109,14 @@ func (e *Engine) launch(ctx context.Context, en *entry, c *Container) error {
 		return err
 	}
 	undo.Add(func() { closeAll(box.PidFD, box.Console) })
-	if err := e.writeRunning(context.WithoutCancel(ctx), en, c, box.PID); err != nil {
+	if err := e.keepTerminal(context.WithoutCancel(ctx), *c, box.Console); err != nil {
 		return err // startFailed ends the process
 	}
+	if err := e.writeRunning(context.WithoutCancel(ctx), en, c, box.PID); err != nil {
+		return err // as before
+	}
 	undo.Release()
-	e.keep(context.WithoutCancel(ctx), *c, box.Console, stdin)
+	e.keep(context.WithoutCancel(ctx), *c, stdin)
 	e.running(en, box, stdin)
 	e.tellName(c.ID)
 	return nil
@@ -131,10 +134,7 @@ func (e *Engine) writeRunning(ctx context.Context, en *entry, c *Container, pid 
 func (e *Engine) running(en *entry, box *sandbox.Sandbox, stdin *os.File) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	en.pidfd, en.stdin = box.PidFD, stdin
-	if box.Console != nil {
-		en.tty = newConsole(box.Console, e.logDir(en.c.ID), logLimits(en.c), e.log)
-	}
+	en.pidfd, en.stdin, en.tty = box.PidFD, stdin, box.Console
 	e.watchExit(en)
 	e.watchHealth(en)
 	e.forward(en)

@@ -309,3 +309,74 @@ func BenchmarkPump(b *testing.B) {
 	}
 	b.ReportMetric(float64(memory(b, c.Info().PID)), "KB-RSS")
 }
+
+// TestATerminalIsReadIntoTheLogs: also what was printed before the keeper has it, what a child without an open descriptor of
+// it prints later, and what a child leaves that has exited.
+func TestATerminalIsReadIntoTheLogs(t *testing.T) {
+	c, dir := start(t)
+	for id, text := range map[string]string{
+		"runs":   `echo early; read line; echo got $line; exec >/dev/null 2>&1 <&1; read go <` + mkfifo(t, dir) + `; echo late >` + "$TTY",
+		"exited": `seq 2000`,
+	} {
+		master, slave := openPTY(t)
+		cmd := script(t, text)
+		cmd.Env = append(cmd.Env, "TTY="+slave.Name())
+		cmd.Files = []*os.File{slave, slave, slave}
+		p, err := c.Spawn(t.Context(), id, cmd, keeper.Output{LogDir: dir + "/" + id})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.FD.Close()
+		slave.Close()
+		if id == "exited" {
+			wait(t, c, id)
+		}
+		if err := c.SetTerminal(t.Context(), id, master); err != nil {
+			t.Fatal(err)
+		}
+		master.Close()
+	}
+	if got := written(t, dir+"/exited", logs.Stdout); strings.Count(got, "\r\n") == 0 || !strings.HasSuffix(got, "2000\r\n") {
+		t.Errorf("of the exited there is %q", got)
+	}
+	if _, err := c.Terminal(t.Context(), "exited"); !errors.Is(err, keeper.ErrNotFound) {
+		t.Errorf("the terminal of the exited: %v", err)
+	}
+	tty, err := c.Terminal(t.Context(), "runs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tty.Close()
+	if err := c.SetTerminal(t.Context(), "runs", tty); !errors.Is(err, keeper.ErrExists) {
+		t.Errorf("a second terminal: %v", err)
+	}
+	if _, err := tty.WriteString("typed\n"); err != nil {
+		t.Fatal(err)
+	}
+	writeFifo(t, dir) // it has closed the terminal by then
+	wait(t, c, "runs")
+	if got := written(t, dir+"/runs", logs.Stdout); got != "early\r\ntyped\r\ngot typed\r\nlate\r\n" {
+		t.Errorf("it said %q", got)
+	}
+}
+
+// openPTY makes a terminal.
+func openPTY(t *testing.T) (master, slave *os.File) {
+	t.Helper()
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slave, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return master, slave
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -176,5 +177,45 @@ func dialsInstance(t *testing.T, i naru.Instance) {
 	address := netip.AddrPortFrom(i.Addr, 8080)
 	if err := testkit.Dials(address.String()); err != nil {
 		t.Errorf("the instance does not answer on its own address (pid %s): %v", strconv.Itoa(i.PID), err)
+	}
+}
+
+// TestATerminalOutlivesKill9 kills the daemon while a program on a terminal talks: it must not stand still for it, hang up
+// or lose a byte.
+func TestATerminalOutlivesKill9(t *testing.T) {
+	const lines = 30000
+	d := start(t)
+	d.OK("container", "run", "-dit", "--name", "talks", "-v", "said:/said", busybox, "sh", "-c",
+		fmt.Sprintf(`i=0; while [ $i -lt %d ]; do i=$((i+1)); echo line $i; done; echo all >/said/all; until [ -e /said/go ]; do sleep 0.05; done; exit 5`, lines))
+	before := d.OK("container", "inspect", "-f", "{{.PID}}", "talks")
+	for _, kills := range []int{1, 2, 3} {
+		testkit.Eventually(t, 20*time.Second, "it talks", func() error {
+			if out := d.OK("container", "logs", "-n", "1", "talks"); out == "" {
+				return fmt.Errorf("after %d kills it says nothing", kills-1)
+			}
+			return nil
+		})
+		d.Kill9()
+		if kills < 3 {
+			d.Start()
+		}
+	}
+	testkit.Eventually(t, 20*time.Second, "it has said all, while there is no daemon", func() error {
+		_, err := os.Stat(filepath.Join(d.Data, "volumes", "said", "all"))
+		return err
+	})
+	d.Start()
+	if after := d.OK("container", "inspect", "-f", "{{.PID}}", "talks"); after != before {
+		t.Fatalf("its process was %s and is %s", before, after)
+	}
+	d.OK("container", "exec", "talks", "touch", "/said/go")
+	if out := d.OK("container", "wait", "talks"); out != "5\n" {
+		t.Errorf("wait prints %q", out)
+	}
+	got := strings.Split(d.OK("container", "logs", "talks"), "\r\n")
+	for i := range lines {
+		if i >= len(got) || got[i] != fmt.Sprint("line ", i+1) {
+			t.Fatalf("of %d lines it is line %d that is not there: %q", len(got), i+1, got[max(0, i-2):min(len(got), i+3)])
+		}
 	}
 }

@@ -22,7 +22,8 @@ type child struct {
 	info    wire.Child
 	pidfd   *os.File
 	token   uint64
-	log     *logs.Writer
+	out     output
+	log     *logs.Writer // open as long as there is a pump
 	pumps   []*pump
 	waiters []*conn
 	bearer  *conn // the client that asked for it, until it is born
@@ -152,6 +153,7 @@ func (c *child) ready() {
 	_ = c.pidfd.Close()
 	for _, p := range slices.Clone(c.pumps) {
 		p.drain()
+		p.hangUp()
 	}
 	if c.ended() {
 		return

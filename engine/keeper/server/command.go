@@ -64,8 +64,8 @@ func (c *child) command(r wire.SpawnRequest, sent *descriptors) (cmd fork.Cmd, o
 // openLogs gives the process pipes for the outputs it was not given, and opens the logs behind them. It returns the
 // process's ends.
 func (c *child) openLogs(r wire.SpawnRequest, cmd *fork.Cmd) (ends files, err error) {
-	limits := logs.Limits{Size: r.LogSize, Files: r.LogFiles}
-	if c.log, err = logs.Open(r.LogDir, limits, &c.s.scratch); err != nil {
+	c.out = output{r.LogDir, logs.Limits{Size: r.LogSize, Files: r.LogFiles}}
+	if err := c.openLog(); err != nil {
 		return nil, err
 	}
 	for len(cmd.Files) <= int(logs.Stderr) {

@@ -126,6 +126,11 @@ func (c *conn) operate(r wire.Request, sent *descriptors) {
 		c.answer(c.s.names(), -1)
 	case wire.Quit:
 		c.quit()
+	case wire.SetTerminal:
+		c.answer(c.s.setTerminal(r.ID, sent), -1)
+	case wire.Terminal:
+		reply, fd := c.s.terminal(r.ID)
+		c.answer(reply, fd)
 	}
 }
 

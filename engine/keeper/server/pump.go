@@ -11,13 +11,30 @@ import (
 	"naru/engine/logs"
 )
 
-// pump carries one output of a child from its pipe into its logs.
+// output is where a child's logs are.
+type output struct {
+	dir    string // "": it has none
+	limits logs.Limits
+}
+
+// openLog opens the logs, unless they are open.
+func (c *child) openLog() (err error) {
+	if c.log == nil {
+		c.log, err = logs.Open(c.out.dir, c.out.limits, &c.s.scratch)
+	}
+	return err
+}
+
+// pump carries one output of a child from its pipe, or its terminal, into its logs.
 type pump struct {
 	child  *child
 	fd     int
 	token  uint64
 	stream logs.Stream
 	failed bool // the last write to the logs failed, and the failure was told
+
+	terminal bool
+	slave    int // of a terminal: held open, so that a child that has it closed for a while does not end the pump
 }
 
 func (p *pump) open(r wire.SpawnRequest) error {
@@ -38,7 +55,10 @@ func (p *pump) ready() { _ = p.move() }
 // drain moves what the process left in the pipe when it exited. Another may hold the pipe too and go on writing, so
 // no more is moved than the pipe can have held.
 func (p *pump) drain() {
-	left, err := unix.FcntlInt(uintptr(p.fd), unix.F_GETPIPE_SZ, 0)
+	left, err := maxTerminal, error(nil)
+	if !p.terminal {
+		left, err = unix.FcntlInt(uintptr(p.fd), unix.F_GETPIPE_SZ, 0)
+	}
 	for err == nil && left > 0 {
 		n := p.move()
 		if n == 0 {
@@ -74,19 +94,23 @@ func (p *pump) write(data []byte) {
 // close ends the pump, and with the last one the logs.
 func (p *pump) close() {
 	c := p.child
-	c.s.poller.remove(p.fd, p.token)
-	_ = unix.Close(p.fd)
+	p.shut()
 	c.pumps = slices.DeleteFunc(c.pumps, func(x *pump) bool { return x == p })
 	if len(c.pumps) == 0 {
 		c.closeLogs()
 	}
 }
 
+func (p *pump) shut() {
+	p.child.s.poller.remove(p.fd, p.token)
+	_ = unix.Close(p.fd)
+	p.hangUp()
+}
+
 // closeLogs ends what pumps there are. A process that still writes gets SIGPIPE.
 func (c *child) closeLogs() {
 	for _, p := range c.pumps {
-		c.s.poller.remove(p.fd, p.token)
-		_ = unix.Close(p.fd)
+		p.shut()
 	}
 	c.pumps = nil
 	if c.log != nil {

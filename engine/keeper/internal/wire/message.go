@@ -15,7 +15,7 @@ import (
 
 // Version is the protocol's. A keeper lives longer than the daemon that started it: change nothing below without
 // counting this up.
-const Version = 1
+const Version = 2
 
 const (
 	// MaxPacket is the most a packet holds: a process's arguments and environment are the only things that get long.
@@ -29,17 +29,19 @@ type Op uint8
 
 // The operations.
 const (
-	Hello  Op = iota + 1 // who are you?
-	Spawn                // start a process and be its parent
-	List                 // children, from a sequence number on
-	PidFD                // of a running child
-	Wait                 // for a child's exit
-	Forget               // an exited child
-	Put                  // keep a descriptor under a name
-	Get                  // a duplicate of a kept descriptor
-	Drop                 // a kept descriptor
-	Names                // of the kept descriptors
-	Quit                 // end, if nothing is kept
+	Hello       Op = iota + 1 // who are you?
+	Spawn                     // start a process and be its parent
+	List                      // children, from a sequence number on
+	PidFD                     // of a running child
+	Wait                      // for a child's exit
+	Forget                    // an exited child
+	Put                       // keep a descriptor under a name
+	Get                       // a duplicate of a kept descriptor
+	Drop                      // a kept descriptor
+	Names                     // of the kept descriptors
+	Quit                      // end, if nothing is kept
+	SetTerminal               // read a child's terminal into its logs
+	Terminal                  // a duplicate of a running child's terminal
 )
 
 // Request is a packet to the keeper. Which fields count depends on Op.
@@ -75,7 +77,7 @@ func (r Request) Encode() []byte {
 		r.Spawn.encode(&e)
 	case List:
 		e.uint(r.After)
-	case PidFD, Wait, Forget, Put, Get, Drop:
+	case PidFD, Wait, Forget, Put, Get, Drop, SetTerminal, Terminal:
 		e.string(r.ID)
 	}
 	return e.b
@@ -97,7 +99,7 @@ func DecodeRequest(b []byte) (Request, error) {
 		r.Spawn.decode(&d)
 	case List:
 		r.After = d.uint()
-	case PidFD, Wait, Forget, Put, Get, Drop:
+	case PidFD, Wait, Forget, Put, Get, Drop, SetTerminal, Terminal:
 		r.ID = d.string()
 	case Names, Quit:
 	default:

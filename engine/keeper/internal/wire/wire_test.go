@@ -32,6 +32,7 @@ func TestRequestsComeBack(t *testing.T) {
 		spawnExample,
 		{Version: Version, Op: List, After: 1 << 40},
 		{Version: Version, Op: Wait, ID: "web"},
+		{Version: Version, Op: SetTerminal, ID: "web"},
 		{Version: Version, Op: Quit},
 		{Version: 200, Op: Hello},
 	} {
