@@ -22,6 +22,7 @@ type CreateOptions struct {
 	Bundle        string
 	PIDFile       string
 	ConsoleSocket string // gets the terminal's master
+	KeepKeyring   bool   // the container's processes get no session keyring of their own
 	Stdio
 }
 
@@ -55,7 +56,7 @@ func (r *Runtime) create(ctx context.Context, o CreateOptions) (_ *record, _ *sa
 	defer func() { r.warn(devices.settle(err == nil)) }()
 	var undo cleanup.Stack
 	defer undo.Run()
-	c := &record{ID: o.ID, Bundle: bundle, Spec: spec, Annotations: spec.Annotations, Created: time.Now().UTC()}
+	c := &record{ID: o.ID, Bundle: bundle, Spec: spec, Annotations: spec.Annotations, Created: time.Now().UTC(), KeepKeyring: o.KeepKeyring}
 	if c.CgroupPath, err = cgroupPath(o.ID, spec.Linux); err != nil {
 		return nil, nil, err
 	}
@@ -86,7 +87,7 @@ func (r *Runtime) startInit(ctx context.Context, c *record, s *specs.Spec, devic
 	cfg := sandbox.Config{
 		ID: c.ID, Spec: s, Rootfs: sandbox.Rootfs{Path: c.Spec.Root.Path, Owned: true},
 		CgroupPath: c.CgroupPath, Files: o.Files, MakeCwd: true,
-		OCI: sandbox.OCI{Gate: gate, Keep: o.Keep, HookState: c.hookState, NotifyState: c.notifyState},
+		OCI: sandbox.OCI{Gate: gate, Keep: o.Keep, HookState: c.hookState, NotifyState: c.notifyState, KeepKeyring: c.KeepKeyring},
 	}
 	if hooks := firstHooks(c.Spec.Hooks); len(hooks)+len(devices.devices) > 0 {
 		cfg.OCI.BeforePivot = func(ctx context.Context, pid int) error {

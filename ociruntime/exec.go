@@ -68,7 +68,7 @@ func (r *Runtime) enter(ctx context.Context, c *record, p *specs.Process, o Exec
 	defer pidfd.Close()
 	cfg := sandbox.ExecConfig{
 		ID: c.ID + "/exec", PID: c.PID, PidFD: pidfd, Process: p, Linux: c.Spec.Linux, CgroupPath: c.CgroupPath,
-		Files: o.Files, Keep: o.Keep, NotifyState: c.notifyState,
+		Files: o.Files, Keep: o.Keep, NotifyState: c.notifyState, KeepKeyring: c.KeepKeyring,
 	}
 	err = r.withInit(func(sp sandbox.Spawner) error {
 		box, err = sandbox.Exec(ctx, cfg, sp)

@@ -42,6 +42,7 @@ type record struct {
 	Created     time.Time         `json:"created"`
 	CgroupPath  string            `json:"cgroup_path"`
 	Annotations map[string]string `json:"annotations,omitempty"`
+	KeepKeyring bool              `json:"keep_keyring,omitempty"`
 	Spec        *specs.Spec       `json:"config"`
 
 	dir string

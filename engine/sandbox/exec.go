@@ -27,6 +27,8 @@ type ExecConfig struct {
 	Files      [3]*os.File
 	Console    bool
 	Keep       []*os.File // the process's descriptors from 3 on
+	// KeepKeyring leaves the process in the session keyring of who starts it.
+	KeepKeyring bool
 	// NotifyState makes what a seccomp policy's listener reads, see OCI.
 	NotifyState func(pid int) ([]byte, error)
 }
@@ -88,6 +90,7 @@ func planExec(cfg *ExecConfig) ([]program.Op, error) {
 		ops = append(ops, program.Op{Kind: program.Affinity, Args: final})
 	}
 	ops = append(ops, planLabels(cfg.Process)...)
+	ops = append(ops, planKeyring(cfg.KeepKeyring)...)
 	process, err := planProcess(cfg.Process, cfg.Linux, cfg.Filters, false)
 	return append(ops, keepFiles(process, cfg.Keep)...), err
 }

@@ -76,6 +76,7 @@ func planContainer(cfg *Config, host facts) (*plan, error) {
 		p.add(program.Op{Kind: program.ReadOnly, Path: "/", Flags: program.InPlace})
 	}
 	p.planPivot(cfg)
+	p.add(planKeyring(cfg.OCI.KeepKeyring)...)
 	process, err := planProcess(s.Process, s.Linux, cfg.Filters, cfg.Init)
 	p.add(keepFiles(process, cfg.OCI.Keep)...)
 	return p, err

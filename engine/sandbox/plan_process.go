@@ -50,6 +50,14 @@ func planProcess(p *specs.Process, l *specs.Linux, filters *Filters, reaper bool
 	return append(ops, last), nil
 }
 
+// planKeyring parts the process from the keys of who starts it, which whoever has their session keyring may read.
+func planKeyring(keep bool) []program.Op {
+	if keep {
+		return nil
+	}
+	return []program.Op{{Kind: program.Keyring}}
+}
+
 func planSeccomp(filters *Filters, policy *specs.LinuxSeccomp) ([]program.Op, error) {
 	if policy == nil {
 		return nil, nil

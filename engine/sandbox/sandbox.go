@@ -53,6 +53,8 @@ type OCI struct {
 	NotifyState func(pid int) ([]byte, error)
 	// Keep are the process's descriptors from 3 on.
 	Keep []*os.File
+	// KeepKeyring leaves the process in the session keyring of who starts it.
+	KeepKeyring bool
 }
 
 // Rootfs is a container's root: an overlay of Lower under Upper, or a folder that is used as it is.

@@ -221,6 +221,8 @@ func failureError(f program.Failure) error {
 			strings.TrimPrefix(f.Text, "exec "), errno)
 	case f.Kind == program.Label && errno == unix.EINVAL:
 		return naru.Errorf(naru.FailedPrecondition, "spec field process.selinuxLabel %q: the policy has no such label: %w", f.Text, errno)
+	case f.Kind == program.Keyring && errno == unix.EDQUOT:
+		return naru.Errorf(naru.FailedPrecondition, "this user has as many keys as the kernel lets it, raise the sysctl kernel.keys.maxkeys: %w", errno)
 	case f.Text == "":
 		return fmt.Errorf("%s: %w", f.Kind, errno)
 	}

@@ -235,7 +235,7 @@ func registerCreate(cmd *cobra.Command) *createFlags {
 	fs.StringVar(&f.ConsoleSocket, "console-socket", "", "`SOCKET` to send the terminal to")
 	fs.IntVar(&f.preserve, "preserve-fds", 0, "`NUMBER` of descriptors from 3 on that the process gets")
 	fs.BoolVar(&f.noPivot, "no-pivot", false, "refused: it would let a container out of its root")
-	fs.Bool("no-new-keyring", false, "taken for runc's sake: session keyrings are not made")
+	fs.BoolVar(&f.KeepKeyring, "no-new-keyring", false, "leave the container in the caller's session keyring, with its keys")
 	return f
 }
 

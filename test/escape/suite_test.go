@@ -43,7 +43,7 @@ func TestNothingEscapes(t *testing.T) {
 		name string
 		run  func(*testing.T, *suite)
 	}{
-		{"attacks", attacks}, {"defences", eachDefence}, {"exec", attacksByExec}, {"entry", attacksOnEntry}, {"symlinks", attacksBySymlinks},
+		{"attacks", attacks}, {"defences", eachDefence}, {"lines", eachLine}, {"exec", attacksByExec}, {"entry", attacksOnEntry}, {"symlinks", attacksBySymlinks},
 		{"network", attacksByNetwork}, {"neighbours", attacksOnNeighbours}, {"bombs", bombs}, {"volumes", attacksThroughVolumes},
 	} {
 		t.Run(part.name, func(t *testing.T) { part.run(t, s) })

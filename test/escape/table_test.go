@@ -24,6 +24,7 @@ type table struct {
 	cells   map[string]map[string]string
 	removed map[string]string // how the defence was removed
 	parts   [][2]string       // each part of the sandbox, and what comes of leaving it out alone
+	lines   [][3]string       // each attack that a line of code holds, that line, and the parts that hold it too
 }
 
 func newTable() *table {
@@ -74,7 +75,7 @@ that the real naru started with its defaults, and the test fails when one succee
   that names parts of a spec, the same sandbox was asked by ` + "`naru oci run`" + ` to leave just these out, and with less
   left out the attack still failed: two names mean that two defences stand one behind the other. Where both columns are
   empty, it was not shown: the machine lacks what the attack needs, or nothing of naru can be left out without changing
-  its code (how mount targets are resolved, for one).
+  its code; see "Defences in the code" for three.
 
 | attack | naru | naru --userns host | runc as Docker | defence removed | how |
 |---|---|---|---|---|---|
@@ -88,6 +89,17 @@ looks around: it must find the one thing that is open, and nothing else. In a co
 
 | left out | what it finds |
 |---|---|
+`
+
+const lines = `
+## Defences in the code
+
+Some defences are no part of a configuration. For these the test builds naru's OCI runtime once more without the line
+that does it. Another defence stands behind each, so that the attack fails without either and succeeds without both; the
+test fails when it is otherwise.
+
+| attack | held by | and by |
+|---|---|---|
 `
 
 const tail = `
@@ -117,6 +129,10 @@ func (tb *table) check(t *testing.T) {
 	b.WriteString(each)
 	for _, p := range tb.parts {
 		fmt.Fprintf(&b, "| %s | %s |\n", p[0], strings.Replace(p[1], "escaped", "just that", 1))
+	}
+	b.WriteString(lines)
+	for _, l := range tb.lines {
+		fmt.Fprintf(&b, "| %s | %s | %s |\n", l[0], l[1], l[2])
 	}
 	b.WriteString(tail)
 	must(t, os.MkdirAll("../../docs", 0o755))

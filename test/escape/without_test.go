@@ -71,16 +71,29 @@ func (s *suite) without(t *testing.T, missing, args []string) outcome {
 // runSpec runs an attacker as a spec has it.
 func (s *suite) runSpec(t *testing.T, spec *specs.Spec) outcome {
 	t.Helper()
+	return s.runSpecBy(t, words(testkit.Binary(t), "oci"), spec)
+}
+
+// runSpecBy runs it with an OCI runtime; flags are those of its verb run.
+func (s *suite) runSpecBy(t *testing.T, runtime []string, spec *specs.Spec, flags ...string) outcome {
+	t.Helper()
+	id := s.writeBundle(t, spec)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	args := slices.Concat(runtime, words("--root", filepath.Join(s.dir, "oci"), "run", "--bundle", s.bundle), flags, words(id))
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	out, _ := cmd.CombinedOutput() // how it ended is in its exit status
+	return parse(string(out), cmd.ProcessState.ExitCode())
+}
+
+// writeBundle makes the bundle that of a spec, and returns a name for the container.
+func (s *suite) writeBundle(t *testing.T, spec *specs.Spec) (id string) {
+	t.Helper()
 	text, err := json.Marshal(spec)
 	must(t, err)
 	must(t, os.WriteFile(filepath.Join(s.bundle, "config.json"), text, 0o644))
 	s.runs++
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, testkit.Binary(t), "oci", "--root", filepath.Join(s.dir, "oci"), "run", "--bundle", s.bundle,
-		"escape-"+strconv.Itoa(os.Getpid())+"-"+strconv.Itoa(s.runs))
-	out, _ := cmd.CombinedOutput() // how it ended is in its exit status
-	return parse(string(out), cmd.ProcessState.ExitCode())
+	return "escape-" + strconv.Itoa(os.Getpid()) + "-" + strconv.Itoa(s.runs)
 }
 
 // specWithout is what `naru oci spec` says, in a user namespace as the daemon's containers are, less what is missing.

@@ -103,6 +103,8 @@ const (
 	Affinity
 	// MemoryPolicy sets the mode Flags for the memory nodes that are bits of Args.
 	MemoryPolicy
+	// Keyring gives the program a session keyring of its own, with nothing in it.
+	Keyring
 	kindEnd // new kinds go above it, at the end: a keeper may be older than the daemon
 )
 
@@ -131,7 +133,7 @@ var names = [kindEnd]string{
 	Rlimit: "rlimit", NoNewPrivs: "no-new-privs", Seccomp: "seccomp", Bounding: "bounding", User: "user", Caps: "caps", Cwd: "cwd",
 	Exec: "exec", Reap: "reap", Sync: "sync", Gate: "gate", Hook: "hook", Keep: "keep", Find: "find",
 	Clocks: "clocks", Label: "label", Propagate: "propagate", CopyUp: "copy-up", Notify: "notify", Personality: "personality",
-	Scheduler: "scheduler", IOPriority: "io-priority", Affinity: "affinity", MemoryPolicy: "memory-policy",
+	Scheduler: "scheduler", IOPriority: "io-priority", Affinity: "affinity", MemoryPolicy: "memory-policy", Keyring: "keyring",
 }
 
 // String names the kind as goldens and errors show it.

@@ -114,6 +114,32 @@ func keyring(args []string) finding {
 	return called("keyctl", err)
 }
 
+// withKey is no attack: it gives its session a keyring with the key args[0], and becomes the program args[1:].
+func withKey(args []string) finding {
+	_, err := unix.KeyctlInt(unix.KEYCTL_JOIN_SESSION_KEYRING, 0, 0, 0, 0)
+	if err == nil {
+		_, err = unix.AddKey("user", args[0], []byte("secret"), unix.KEY_SPEC_SESSION_KEYRING)
+	}
+	if err == nil {
+		err = unix.Exec(args[1], args[1:], os.Environ())
+	}
+	return saw(untried, "%v", err)
+}
+
+// sessionKey reads the key args[0] of whoever started the container.
+func sessionKey(args []string) finding {
+	id, err := unix.RequestKey("user", args[0], "", 0)
+	if err != nil {
+		return saw(held, "request_key: %v", err)
+	}
+	var secret [100]byte
+	n, err := unix.KeyctlBuffer(unix.KEYCTL_READ, id, secret[:], 0)
+	if err != nil {
+		return saw(held, "read the key: %v", err)
+	}
+	return saw(escaped, "the key says %q", secret[:n])
+}
+
 // handle opens files by handle, as the shocker exploit did: inode 2 is the root folder of most filesystems.
 func handle([]string) finding {
 	dir, err := unix.Open("/etc", unix.O_RDONLY|unix.O_DIRECTORY, 0)

@@ -58,7 +58,7 @@ func attacks() map[string]attack {
 	return map[string]attack{
 		"bpf": bpf, "clock": clock, "clone-user": cloneUser, "clone3-user": clone3User, "core-pattern": opens("/proc/sys/kernel/core_pattern"),
 		"capabilities": capabilities, "delete-module": deleteModule, "dmesg": dmesg, "fanotify": fanotify, "fsopen": fsopen,
-		"handle": handle, "io-uring": ioUring, "kexec": kexec, "keyring": keyring, "module": module, "perf": perf,
+		"handle": handle, "io-uring": ioUring, "kexec": kexec, "keyring": keyring, "session-key": sessionKey, "with-key": withKey, "module": module, "perf": perf,
 		"realtime": realtime, "reboot": reboot, "setns": setns, "setuid": setuid, "swapon": swapon, "unshare-user": unshareUser,
 		"userfaultfd": userfaultfd, "vsock": vsock, "x32": x32, "root-outside": rootOutside,
 

@@ -53,7 +53,12 @@ func watch(args []string, strike func(pid int, runtime string) string) finding {
 func watchExe(args []string) finding {
 	var kept []int
 	f := watch(args, func(pid int, exe string) string {
-		if fd, err := unix.Open(fmt.Sprintf("/proc/%d/exe", pid), unix.O_PATH|unix.O_CLOEXEC, 0); err == nil && len(kept) < 500 {
+		fd, err := unix.Open(fmt.Sprintf("/proc/%d/exe", pid), unix.O_PATH|unix.O_CLOEXEC, 0)
+		switch {
+		case err != nil:
+		case len(kept) == 500 || !isOpen(fd, exe): // the process may run another program by now, of the container's own
+			unix.Close(fd)
+		default:
 			kept = append(kept, fd)
 		}
 		return overwrite(kept, exe)
@@ -67,6 +72,12 @@ func watchExe(args []string) finding {
 		}
 	}
 	return saw(held, "%s; kept %d descriptors of it", f.seen, len(kept))
+}
+
+// isOpen tells whether a descriptor is of a file.
+func isOpen(fd int, name string) bool {
+	is, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
+	return err == nil && is == name
 }
 
 func overwrite(kept []int, exe string) string {
