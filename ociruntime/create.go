@@ -23,6 +23,7 @@ type CreateOptions struct {
 	PIDFile       string
 	ConsoleSocket string // gets the terminal's master
 	KeepKeyring   bool   // the container's processes get no session keyring of their own
+	ListenFDs     int    // so many of Keep, the first, are sockets that the program is told of, as systemd does
 	Stdio
 }
 
@@ -54,6 +55,7 @@ func (r *Runtime) create(ctx context.Context, o CreateOptions) (_ *record, _ *sa
 		return nil, nil, err
 	}
 	defer func() { r.warn(devices.settle(err == nil)) }()
+	inner = tellSockets(inner, o.ListenFDs)
 	var undo cleanup.Stack
 	defer undo.Run()
 	c := &record{ID: o.ID, Bundle: bundle, Spec: spec, Annotations: spec.Annotations, Created: time.Now().UTC(), KeepKeyring: o.KeepKeyring}
@@ -81,6 +83,17 @@ func (r *Runtime) create(ctx context.Context, o CreateOptions) (_ *record, _ *sa
 	}
 	undo.Release()
 	return c, box, nil
+}
+
+// tellSockets tells the program of sockets that it is given. Others that are executed in the container get none.
+func tellSockets(s *specs.Spec, n int) *specs.Spec {
+	if n == 0 {
+		return s
+	}
+	told, process := *s, *s.Process
+	process.Env = append(process.Env[:len(process.Env):len(process.Env)], "LISTEN_FDS="+strconv.Itoa(n), "LISTEN_PID=1")
+	told.Process = &process
+	return &told
 }
 
 func (r *Runtime) startInit(ctx context.Context, c *record, s *specs.Spec, devices *lent, o CreateOptions, gate *os.File) (box *sandbox.Sandbox, err error) {

@@ -347,3 +347,42 @@ func hasController(name string) bool {
 	_, err := os.Stat("/sys/fs/cgroup/" + name)
 	return err == nil || strings.Contains(" "+string(unified)+" ", " "+name+" ")
 }
+
+// Sockets that systemd opened for the runtime are the program's, which is told of them as systemd tells; runc does the same.
+func TestSocketsOfSystemd(t *testing.T) {
+	l := newLab(t)
+	socket, err := os.CreateTemp(t.TempDir(), "socket")
+	l.must(err)
+	defer socket.Close()
+	_, err = socket.WriteString("a socket")
+	l.must(err)
+	_, err = socket.Seek(0, 0)
+	l.must(err)
+	l.sh("echo $LISTEN_FDS $LISTEN_PID; cat <&3")
+	o := l.options("run")
+	o.ListenFDs, o.Keep = 1, []*os.File{socket}
+	if status, err := l.runtime.Run(l.ctx, o, false, false); err != nil || status != 0 || l.said() != "1 1\na socket" {
+		t.Errorf("%d, %v, said %q", status, err, l.said())
+	}
+}
+
+// The session keyring of who makes a container, with its keys, is not the container's, unless that is asked for.
+func TestSessionKeyring(t *testing.T) {
+	l := newLab(t)
+	l.inUserNamespace([]specs.LinuxIDMapping{{ContainerID: 0, HostID: 300000, Size: 1000}}) // it sees what it possesses
+	l.spec.Linux.MaskedPaths = nil
+	if _, err := os.Stat("/proc/keys"); err != nil {
+		t.Skip("needs a kernel with keys:", err)
+	}
+	l.sh("cat /proc/keys")
+	const own = " _ses: empty"
+	if got := l.run(); !strings.Contains(got, own) {
+		t.Errorf("it sees\n%s", got)
+	}
+	o := l.options("run")
+	o.KeepKeyring = true
+	l.must(l.out.Truncate(0))
+	if status, err := l.runtime.Run(l.ctx, o, false, false); err != nil || status != 0 || strings.Contains(l.said(), own) {
+		t.Errorf("--no-new-keyring: %d, %v, it sees\n%s", status, err, l.said())
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"time"
 
@@ -81,6 +82,7 @@ func New(o Options) *cobra.Command {
 	for _, verb := range cmd.Commands() {
 		verb.Example = "  naru oci " + examples()[verb.Name()]
 	}
+	cmd.AddCommand(c.absentCommand(f, "checkpoint"), c.absentCommand(f, "restore"))
 	cmd.SetVersionTemplate("naru oci version {{.Version}}\n")
 	fs := cmd.PersistentFlags()
 	fs.StringVar(&f.root, "root", o.Root, "folder of the containers' state; should be on a tmpfs")
@@ -207,7 +209,7 @@ func asRoot(o *createFlags, make verb) verb {
 			return make(ctx, r, args)
 		}
 		ids, lacking := rootless.OwnIDs()
-		own, err := stdio(o.preserve)
+		own, err := stdio(o.preserve + listenFDs())
 		if err != nil {
 			return 0, err
 		}
@@ -244,14 +246,28 @@ func (f *createFlags) options(id string, detach bool) (o ociruntime.CreateOption
 		return o, naru.Errorf(naru.Unimplemented, "--no-pivot is not supported: it would let a container out of its root")
 	}
 	o = f.CreateOptions
-	o.ID = id
-	if o.Stdio, err = stdio(f.preserve); err != nil {
+	o.ID, o.ListenFDs = id, listenFDs()
+	if o.Stdio, err = stdio(f.preserve + o.ListenFDs); err != nil {
 		return o, err
 	}
 	return o, o.CheckConsole(detach)
 }
 
-// stdio are this process's own descriptors: a socket of LISTEN_FDS counts, as with runc.
+// listenFDs are how many sockets systemd, or who does as it does, has opened for the container: the first ones from 3 on. They
+// are for this process, or for its parent where that started it once more for an ordinary user.
+func listenFDs() int {
+	meant := os.Getpid()
+	if rootless.Entered() {
+		meant = os.Getppid()
+	}
+	n, err := strconv.Atoi(os.Getenv("LISTEN_FDS"))
+	if err != nil || n < 0 || os.Getenv("LISTEN_PID") != strconv.Itoa(meant) {
+		return 0
+	}
+	return n
+}
+
+// stdio are this process's own descriptors, and so many from 3 on.
 func stdio(preserve int) (s ociruntime.Stdio, err error) {
 	s.Files = [3]*os.File{os.Stdin, os.Stdout, os.Stderr}
 	s.Keep, err = ociruntime.PreservedFiles(preserve)
@@ -313,14 +329,14 @@ func examples() map[string]string {
 }
 
 // formatFlags are those of verbs that list: runc's, and naru's --json.
-func formatFlags(cmd *cobra.Command) func() string {
+func formatFlags(cmd *cobra.Command) func() (asJSON bool, err error) {
 	format := cmd.Flags().StringP("format", "f", "table", "table or json")
-	asJSON := cmd.Flags().Bool("json", false, "the same as --format json")
-	return func() string {
-		if *asJSON {
-			return "json"
+	alias := cmd.Flags().Bool("json", false, "the same as --format json")
+	return func() (bool, error) {
+		if *format != "table" && *format != "json" {
+			return false, naru.Errorf(naru.InvalidArgument, "--format %q: want table or json", *format)
 		}
-		return *format
+		return *alias || *format == "json", nil
 	}
 }
 

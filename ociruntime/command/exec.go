@@ -3,11 +3,9 @@ package command
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"os"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/spf13/cobra"
@@ -148,29 +146,4 @@ func addCaps(has *specs.LinuxCapabilities, more []string) *specs.LinuxCapabiliti
 		*set = append((*set)[:len(*set):len(*set)], more...)
 	}
 	return &all
-}
-
-func (c *face) psCommand(f *globals) *cobra.Command {
-	cmd := &cobra.Command{Use: "ps [FLAGS] ID", Short: "Show the processes of a container, by their ids on the host", Args: between(1, 1)}
-	format := formatFlags(cmd)
-	cmd.RunE = c.simply(f, func(_ context.Context, r *ociruntime.Runtime, args []string) error {
-		pids, err := r.Processes(args[0])
-		if err != nil {
-			return err
-		}
-		if format() == "json" {
-			return json.NewEncoder(c.Out).Encode(pids)
-		}
-		t := tabwriter.NewWriter(c.Out, 0, 0, 3, ' ', 0)
-		_, _ = fmt.Fprintln(t, "PID\tCMD") // errors are Flush's
-		for _, pid := range pids {
-			line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-			if err != nil {
-				continue // it has ended
-			}
-			_, _ = fmt.Fprintf(t, "%d\t%s\n", pid, strings.TrimSpace(strings.ReplaceAll(string(line), "\x00", " ")))
-		}
-		return t.Flush()
-	})
-	return cmd
 }

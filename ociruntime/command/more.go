@@ -28,11 +28,15 @@ func (c *face) listCommand(f *globals) *cobra.Command {
 	format := formatFlags(cmd)
 	quiet := cmd.Flags().BoolP("quiet", "q", false, "only their ids")
 	cmd.RunE = c.simply(f, func(_ context.Context, r *ociruntime.Runtime, _ []string) error {
+		asJSON, err := format()
+		if err != nil {
+			return err
+		}
 		all, err := r.List()
 		if err != nil {
 			return err
 		}
-		if format() == "json" {
+		if asJSON {
 			return json.NewEncoder(c.Out).Encode(all)
 		}
 		t := tabwriter.NewWriter(c.Out, 0, 0, 3, ' ', 0)
@@ -70,6 +74,8 @@ func limitFlags() []limitFlag {
 		{"memory-swap", "memory and swap together, -1: no limit", true, func(r *specs.LinuxResources, _ string, n int64) { r.Memory.Swap = ptr(n) }},
 		{"cpu-period", "microseconds", false, func(r *specs.LinuxResources, _ string, n int64) { r.CPU.Period = uptr(n) }},
 		{"cpu-quota", "microseconds in each period, -1: no limit", false, func(r *specs.LinuxResources, _ string, n int64) { r.CPU.Quota = ptr(n) }},
+		{"cpu-rt-period", "microseconds, of real-time processes on cgroup v1", false, func(r *specs.LinuxResources, _ string, n int64) { r.CPU.RealtimePeriod = uptr(n) }},
+		{"cpu-rt-runtime", "microseconds in each of these", false, func(r *specs.LinuxResources, _ string, n int64) { r.CPU.RealtimeRuntime = ptr(n) }},
 		{"cpu-burst", "microseconds that may be saved up", false, func(r *specs.LinuxResources, _ string, n int64) { r.CPU.Burst = uptr(n) }},
 		{"cpu-share", "weight beside others, 1024 is usual", false, func(r *specs.LinuxResources, _ string, n int64) { r.CPU.Shares = uptr(n) }},
 		{"cpuset-cpus", "processors, as in 0-2,4", false, func(r *specs.LinuxResources, v string, _ int64) { r.CPU.Cpus = v }},
@@ -86,7 +92,15 @@ func (c *face) updateCommand(f *globals) *cobra.Command {
 	for _, l := range limitFlags() {
 		values[l.name] = cmd.Flags().String(l.name, "", l.help)
 	}
+	for _, name := range []string{"l3-cache-schema", "mem-bw-schema"} {
+		cmd.Flags().String(name, "", "refused: Intel RDT is not supported")
+	}
 	cmd.RunE = c.simply(f, func(_ context.Context, r *ociruntime.Runtime, args []string) error {
+		for _, name := range []string{"l3-cache-schema", "mem-bw-schema"} {
+			if cmd.Flags().Changed(name) {
+				return naru.Errorf(naru.Unimplemented, "--%s is not supported: Intel RDT is not", name)
+			}
+		}
 		res, err := c.readResources(*file)
 		if err == nil && *file == "" {
 			err = setLimits(res, values)
@@ -203,4 +217,12 @@ func (c *face) specCommand(f *globals) *cobra.Command {
 func (c *face) featuresCommand(f *globals) *cobra.Command {
 	return &cobra.Command{Use: "features", Short: "Show what of the runtime-spec is there, as JSON", Args: between(0, 0),
 		RunE: c.simply(f, func(context.Context, *ociruntime.Runtime, []string) error { return c.printJSON(ociruntime.Features()) })}
+}
+
+// absentCommand is a verb of runc's that naru does not have, whatever its flags.
+func (c *face) absentCommand(f *globals, name string) *cobra.Command {
+	return &cobra.Command{Use: name, Hidden: true, DisableFlagParsing: true,
+		RunE: c.simply(f, func(context.Context, *ociruntime.Runtime, []string) error {
+			return naru.Errorf(naru.Unimplemented, "%s is not supported: naru has no CRIU", name)
+		})}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -65,6 +66,11 @@ func TestOCIWithTheOwnIDAlone(t *testing.T) {
 	p.oci("start", "box")
 	if got := p.oci("exec", "box", "sh", "-c", "id; echo $$"); !strings.HasPrefix(got, "uid=0 gid=0") {
 		t.Errorf("exec: %s", got)
+	}
+	if exec.Command("ps", "--version").Run() == nil { // procps has it, busybox does not
+		if got := p.oci("ps", "box", "-e", "-o", "args,pid"); !strings.HasPrefix(got, "COMMAND") || strings.Count(got, "\n") != 1 || !strings.Contains(got, "sleep 1000") {
+			t.Errorf("ps -e -o args,pid: %s", got)
+		}
 	}
 	if got := p.oci("ps", "box"); !strings.Contains(got, "sleep 1000") {
 		t.Errorf("ps: %s", got)
