@@ -73,6 +73,7 @@ type Engine struct {
 	connecting map[string]netip.Addr            // addresses of running containers that are being put on one more network
 	published  map[string][]network.Publication // by the key that Publish was given
 	named      map[string]naming                // what the resolver knows, by the ids of containers
+	watchers   map[string]*hint.Watchers        // of containers, by the label that these have
 	events     eventLog
 
 	followers logs.Watcher     // wakes those who follow logs
@@ -85,7 +86,6 @@ type Engine struct {
 	life      context.Context
 	end       context.CancelFunc
 	waiting   sync.WaitGroup // one goroutine a running container
-	watchers  hint.Watchers
 }
 
 // Tag returns the four hex digits that mark the kernel objects of the engine whose data is in dataDir.
@@ -121,6 +121,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 		connecting: map[string]netip.Addr{},
 		published:  map[string][]network.Publication{},
 		named:      map[string]naming{},
+		watchers:   map[string]*hint.Watchers{},
 		wake:       make(chan struct{}, 1),
 		begun:      make(chan struct{}),
 	}
@@ -174,8 +175,27 @@ func (e *Engine) leave(ctx context.Context) {
 // repairInterval bounds how long the kernel's network can differ from the wanted one after someone else changed it.
 const repairInterval = time.Second
 
-// Watch returns a channel that gets a hint after changes of containers, and the function that ends the watch.
-func (e *Engine) Watch() (<-chan struct{}, func()) { return e.watchers.Watch() }
+// Watch returns a channel that gets a hint after changes of containers that have a label of this name, or of all with "",
+// and the function that ends the watch.
+func (e *Engine) Watch(label string) (<-chan struct{}, func()) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.watchers[label] == nil {
+		e.watchers[label] = &hint.Watchers{}
+	}
+	return e.watchers[label].Watch()
+}
+
+// changed gives a hint to those who watch containers like this one.
+func (e *Engine) changed(c Container) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for label, watchers := range e.watchers {
+		if _, has := c.Spec.Labels[label]; has || label == "" {
+			watchers.Notify()
+		}
+	}
+}
 
 func (e *Engine) containerDir(id string) string {
 	return filepath.Join(e.cfg.DataDir, "containers", id)

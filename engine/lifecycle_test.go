@@ -24,7 +24,7 @@ func restart(name engine.RestartName, retries int) func(*engine.ContainerSpec) {
 // until waits for a container to become as wanted.
 func (r *rig) until(id, what string, ok func(engine.Container) bool) engine.Container {
 	r.t.Helper()
-	changed, stop := r.Watch()
+	changed, stop := r.Watch("")
 	defer stop()
 	timeout := time.After(20 * time.Second)
 	for {
@@ -37,6 +37,28 @@ func (r *rig) until(id, what string, ok func(engine.Container) bool) engine.Cont
 		case <-timeout:
 			r.t.Fatalf("it never was %s: %+v", what, c)
 		}
+	}
+}
+
+func TestAWatchHearsOfItsOwnContainersOnly(t *testing.T) {
+	r := newRig(t)
+	mine, stop := r.Watch("mine")
+	defer stop()
+	others := r.start("true")
+	r.wait(others.ID)
+	if err := r.Remove(t.Context(), others.ID, false); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-mine:
+		t.Error("a hint for a container without the label")
+	default:
+	}
+	r.start("true", func(s *engine.ContainerSpec) { s.Labels = map[string]string{"mine": ""} })
+	select {
+	case <-mine:
+	default:
+		t.Error("no hint for a container with the label")
 	}
 }
 

@@ -111,7 +111,7 @@ func (e *Engine) releaseStep(id string) {
 
 // baseTaken tells which ranges of ids are in use. The caller holds e.mu as long as it asks.
 func (e *Engine) baseTaken() func(uint32) bool {
-	taken := map[uint32]bool{}
+	taken := make(map[uint32]bool, len(e.containers))
 	for _, en := range e.containers {
 		taken[en.c.IDBase] = true
 	}
@@ -123,7 +123,7 @@ func (e *Engine) baseTaken() func(uint32) bool {
 
 // addrTaken tells which addresses are in use by others than container id. The caller holds e.mu as long as it asks.
 func (e *Engine) addrTaken(id string) func(netip.Addr) bool {
-	taken := map[netip.Addr]bool{}
+	taken := make(map[netip.Addr]bool, len(e.containers))
 	for _, en := range e.containers {
 		if en.c.ID != id && en.c.State != Exited {
 			for _, at := range en.c.endpoints() {

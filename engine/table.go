@@ -57,7 +57,7 @@ func (e *Engine) save(ctx context.Context, en *entry, c Container) error {
 	e.mu.Lock()
 	en.c = c
 	e.mu.Unlock()
-	e.watchers.Notify() // now, not when the row was there: who looks, looks at memory
+	e.changed(c) // now, not when the row was there: who looks, looks at memory
 	return nil
 }
 
@@ -81,7 +81,7 @@ func (e *Engine) forget(ctx context.Context, en *entry) error {
 	en.gone = true
 	delete(e.containers, en.c.ID)
 	e.mu.Unlock()
-	e.watchers.Notify()
+	e.changed(en.c)
 	return nil
 }
 

@@ -1,6 +1,6 @@
 // Package dns tells containers where their neighbours are. It receives questions on the gateway address of each network
-// and changes of names, owns the Table of these, the sockets and what is in flight to the host's own name servers, and hands
-// on answers: from the table what the table knows, from upstream the rest.
+// and changes of names, owns the Table of these, the sockets and what is in flight to the host's own name servers, and
+// hands on answers: from the table what the table knows, from upstream the rest.
 //
 // Messages are read with x/net/dns/dnsmessage and not with miekg/dns: only the question has to be understood, and what
 // upstream answers is passed on byte for byte, so a library that knows every record type would have nothing to do.

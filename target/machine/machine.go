@@ -122,7 +122,7 @@ const tickInterval = 2 * time.Second
 // Run makes what is so what is wanted, until ctx ends. Instances run on after it.
 func (m *Machine) Run(ctx context.Context) error {
 	defer m.workers.Wait()
-	changed, stop := m.engine.Watch()
+	changed, stop := m.engine.Watch(labelApp)
 	defer stop()
 	for {
 		wake, err := m.round(ctx)
