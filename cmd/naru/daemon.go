@@ -124,7 +124,7 @@ func (d *daemon) listenHTTP(ctx context.Context) (net.Listener, error) {
 	}
 	l, err := d.keeper.Listen(ctx, "tcp", d.flags.http)
 	if err != nil {
-		return nil, fmt.Errorf("listen for requests on %s%s: %w", d.flags.http, holder(d.flags.http), err)
+		return nil, fmt.Errorf("listen for requests%s: %w", holder(d.flags.http), err)
 	}
 	names, err := d.keeper.AllKept(ctx)
 	if err != nil {

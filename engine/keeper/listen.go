@@ -72,7 +72,7 @@ func (c *Client) keptOr(ctx context.Context, network, address string, bind binde
 		return f, err
 	}
 	if f, err = bind(ctx, network, address); err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", address, err)
+		return nil, err // says where
 	}
 	if err := c.Keep(ctx, name, f); err != nil {
 		_ = f.Close()
