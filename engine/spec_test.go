@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"slices"
@@ -143,4 +144,32 @@ func TestStatesRefuseWhatIsNoStep(t *testing.T) {
 	if err := c.to(Starting); err == nil || !strings.Contains(err.Error(), "running") || !strings.Contains(err.Error(), "starting") {
 		t.Fatalf("running to starting: %v", err)
 	}
+}
+
+// FuzzNewContainer: whatever is posted as a container is refused as an argument, or is one whose name and places are safe
+// to make paths of.
+func FuzzNewContainer(f *testing.F) {
+	f.Add([]byte(`{"name":"web","image":"busybox","env":["A=b"],"network":"container:db","mounts":[{"volume":"data","target":"/data","subpath":"a/b"}],
+"hosts":["db:10.0.0.5"],"stopSignal":"SIGRTMIN+3","restart":{"name":"on-failure","max":3},"limits":{"memoryBytes":1,"memorySwap":2}}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var spec ContainerSpec
+		if json.Unmarshal(b, &spec) != nil {
+			return
+		}
+		c, err := newContainer(spec)
+		if err != nil {
+			if code := naru.CodeOf(err); code != naru.InvalidArgument && code != naru.Unimplemented {
+				t.Errorf("%s: %v", b, err)
+			}
+			return
+		}
+		if c.Name == "" || strings.ContainsAny(c.Name, "/\n ") || c.Name[0] == '.' {
+			t.Errorf("the name %q", c.Name)
+		}
+		for _, m := range c.Spec.Mounts {
+			if !filepath.IsAbs(m.Target) || m.Subpath != "" && !filepath.IsLocal(m.Subpath) || m.HostPath != "" && !filepath.IsAbs(m.HostPath) {
+				t.Errorf("the mount %+v", m)
+			}
+		}
+	})
 }

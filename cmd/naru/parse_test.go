@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/netip"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -175,6 +176,25 @@ func FuzzParseVolume(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string) {
 		m, err := parseVolume(s)
 		if err == nil && (m.Volume == "") == (m.HostPath == "") {
+			t.Errorf("%q: %+v", s, m)
+		}
+	})
+}
+
+// FuzzParseMount: a mount is in memory, or of one source, and has a place in the container.
+func FuzzParseMount(f *testing.F) {
+	for _, s := range []string{"type=bind,src=/a,dst=/b,ro", "source=data,target=/x,volume-subpath=a/b,volume-opt=size=1g", "type=tmpfs,target=/t,tmpfs-size=64m"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		m, err := parseMount(s)
+		if err != nil {
+			if naru.CodeOf(err) != naru.InvalidArgument {
+				t.Errorf("%q: %v", s, err)
+			}
+			return
+		}
+		if m.tmpfs == "" && (m.Volume == "") == (m.HostPath == "") || m.tmpfs == "" && !filepath.IsAbs(m.Target) {
 			t.Errorf("%q: %+v", s, m)
 		}
 	})
