@@ -22,6 +22,12 @@ type VolumeCreate struct {
 	Limit naru.DiskLimit `json:"limit,omitzero"`
 }
 
+// FileChange is a path of a container that differs from its image.
+type FileChange struct {
+	Kind string `json:"kind"` // A it is new, C changed, or D gone
+	Path string `json:"path"`
+}
+
 // FileInfo is what a path of a container means, after all symlinks.
 type FileInfo struct {
 	Name    string      `json:"name"`

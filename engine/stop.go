@@ -110,7 +110,8 @@ func (e *Engine) waitDone(ctx context.Context, en *entry, d time.Duration) bool 
 	return false
 }
 
-// Kill sends a signal to the container's process 1: a name with or without SIG, or a number.
+// Kill sends a signal to the container's process 1: a name with or without SIG, or a number. With SIGKILL it returns when
+// the exit is written down.
 func (e *Engine) Kill(ctx context.Context, idOrName, signal string) error {
 	en, err := e.find(idOrName)
 	if err != nil {
@@ -133,10 +134,13 @@ func (e *Engine) Kill(ctx context.Context, idOrName, signal string) error {
 		return err
 	}
 	e.note("kill", c)
-	if sig == unix.SIGKILL {
-		return e.thaw(ctx, en)
+	if sig != unix.SIGKILL {
+		return nil
 	}
-	return nil
+	if err := e.thaw(ctx, en); err != nil {
+		return err
+	}
+	return e.awaitEnd(ctx, en)
 }
 
 // signal goes through the pidfd, which cannot mean another process that got the same pid later.

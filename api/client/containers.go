@@ -72,6 +72,11 @@ func (c *Client) PullImage(ctx context.Context, name string) (api.Image, error) 
 	return call[api.Image](ctx, c, http.MethodPost, "/v1/images/pull", url.Values{"name": {name}}, nil)
 }
 
+// TagImage gives an image one more name.
+func (c *Client) TagImage(ctx context.Context, nameOrDigest, name string) error {
+	return c.send(ctx, http.MethodPost, "/v1/images/tag", url.Values{"image": {nameOrDigest}, "name": {name}}, nil)
+}
+
 // ImportImage sends an archive: an OCI layout, what docker save writes, or a plain root filesystem.
 func (c *Client) ImportImage(ctx context.Context, archive io.Reader, name string) ([]api.Image, error) {
 	return call[[]api.Image](ctx, c, http.MethodPost, "/v1/images/import", url.Values{"name": {name}}, archive)

@@ -20,6 +20,16 @@ func (c *Client) CopyOut(ctx context.Context, idOrName, path string) (io.ReadClo
 	return c.stream(ctx, containerPath(idOrName)+"/files", url.Values{"path": {path}})
 }
 
+// ExportContainer returns a container's root filesystem as a tar stream. The caller closes it.
+func (c *Client) ExportContainer(ctx context.Context, idOrName string) (io.ReadCloser, error) {
+	return c.stream(ctx, containerPath(idOrName)+"/export", nil)
+}
+
+// ContainerChanges lists what of a container differs from its image.
+func (c *Client) ContainerChanges(ctx context.Context, idOrName string) ([]api.FileChange, error) {
+	return call[[]api.FileChange](ctx, c, http.MethodGet, containerPath(idOrName)+"/changes", nil, nil)
+}
+
 // CopyIn makes the files of a tar stream in a folder of a container.
 func (c *Client) CopyIn(ctx context.Context, idOrName, folder string, tar io.Reader, keepOwners bool) error {
 	q := url.Values{"path": {folder}, "owners": {strconv.FormatBool(keepOwners)}}

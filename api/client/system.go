@@ -11,10 +11,12 @@ import (
 )
 
 // EngineEvents calls f with every change from now on, after those since a time when that is not zero.
-func (c *Client) EngineEvents(ctx context.Context, since time.Time, f func(api.EngineEvent) error) error {
+func (c *Client) EngineEvents(ctx context.Context, since, until time.Time, f func(api.EngineEvent) error) error {
 	q := url.Values{}
-	if !since.IsZero() {
-		q.Set("since", since.UTC().Format(time.RFC3339Nano))
+	for name, t := range map[string]time.Time{"since": since, "until": until} {
+		if !t.IsZero() {
+			q.Set(name, t.UTC().Format(time.RFC3339Nano))
+		}
 	}
 	return each(ctx, c, http.MethodGet, "/v1/system/events", q, nil, f)
 }

@@ -177,6 +177,8 @@ func (i images) Pull(_ context.Context, name string) (api.Image, error) {
 	return api.Image{Names: []string{name}}, i.err
 }
 
+func (i images) Tag(context.Context, string, string) error { return i.err }
+
 func (i images) Import(_ context.Context, r io.Reader, name string) ([]api.Image, error) {
 	b, err := io.ReadAll(r)
 	i.tar = b

@@ -14,6 +14,10 @@ type Files interface {
 	StatFile(ctx context.Context, idOrName, path string) (api.FileInfo, error)
 	// CopyOut writes a file or folder as a tar stream, under its own name.
 	CopyOut(ctx context.Context, idOrName, path string, w io.Writer) error
+	// Export writes the root filesystem as a tar stream, without what is mounted there.
+	Export(ctx context.Context, idOrName string, w io.Writer) error
+	// Changes lists what differs from the image.
+	Changes(ctx context.Context, idOrName string) ([]api.FileChange, error)
 	// CopyIn makes the files of a tar stream in a folder.
 	CopyIn(ctx context.Context, idOrName, folder string, r io.Reader, keepOwners bool) error
 }
@@ -30,6 +34,18 @@ func (s *Server) copyOut(w http.ResponseWriter, r *http.Request) error {
 	return sendTar(w, func(out io.Writer) error {
 		return s.cfg.Files.CopyOut(r.Context(), r.PathValue("id"), r.URL.Query().Get("path"), out)
 	})
+}
+
+func (s *Server) exportContainer(w http.ResponseWriter, r *http.Request) error {
+	return sendTar(w, func(out io.Writer) error { return s.cfg.Files.Export(r.Context(), r.PathValue("id"), out) })
+}
+
+func (s *Server) containerChanges(w http.ResponseWriter, r *http.Request) error {
+	changes, err := s.cfg.Files.Changes(r.Context(), r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	return list(w, changes)
 }
 
 func (s *Server) copyIn(w http.ResponseWriter, r *http.Request) error {

@@ -15,6 +15,8 @@ type Images interface {
 	Get(ctx context.Context, nameOrDigest string) (api.Image, error)
 	// Pull fetches an image from its registry.
 	Pull(ctx context.Context, name string) (api.Image, error)
+	// Tag gives an image one more name, and takes that from any that has it.
+	Tag(ctx context.Context, nameOrDigest, name string) error
 	Import(ctx context.Context, archive io.Reader, name string) ([]api.Image, error)
 	Remove(ctx context.Context, nameOrDigest string) error
 }
@@ -45,6 +47,14 @@ func (s *Server) pullImage(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return reply(w, image)
+}
+
+func (s *Server) tagImage(w http.ResponseWriter, r *http.Request) error {
+	q := r.URL.Query()
+	if err := s.cfg.Images.Tag(r.Context(), q.Get("image"), q.Get("name")); err != nil {
+		return err
+	}
+	return noContent(w)
 }
 
 func (s *Server) removeImage(w http.ResponseWriter, r *http.Request) error {

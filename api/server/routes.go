@@ -60,9 +60,11 @@ func (s *Server) routes() http.Handler {
 		"POST /v1/networks/{name}/connect":    s.connectNetwork,
 		"POST /v1/networks/{name}/disconnect": s.disconnectNetwork,
 
-		"GET /v1/containers/{id}/stat":  s.statFile,
-		"GET /v1/containers/{id}/files": s.copyOut,
-		"PUT /v1/containers/{id}/files": s.copyIn,
+		"GET /v1/containers/{id}/stat":    s.statFile,
+		"GET /v1/containers/{id}/files":   s.copyOut,
+		"GET /v1/containers/{id}/export":  s.exportContainer,
+		"GET /v1/containers/{id}/changes": s.containerChanges,
+		"PUT /v1/containers/{id}/files":   s.copyIn,
 
 		"GET /v1/volumes":              s.listVolumes,
 		"POST /v1/volumes":             s.createVolume,
@@ -79,6 +81,7 @@ func (s *Server) routes() http.Handler {
 
 		"GET /v1/images":              s.listImages,
 		"POST /v1/images/pull":        s.pullImage,
+		"POST /v1/images/tag":         s.tagImage,
 		"POST /v1/images/import":      s.importImage,
 		"GET /v1/images/{name...}":    s.getImage,
 		"DELETE /v1/images/{name...}": s.removeImage,

@@ -12,8 +12,9 @@ import (
 
 // System is the machine's part of naru as a whole.
 type System interface {
-	// Events calls f with every change from now on, after those since a time, until ctx ends or f fails.
-	Events(ctx context.Context, since time.Time, f func(api.EngineEvent) error) error
+	// Events calls f with every change from now on, after those since a time, until ctx ends, f fails, or it is until. A
+	// time that is zero is none.
+	Events(ctx context.Context, since, until time.Time, f func(api.EngineEvent) error) error
 	Fsck(ctx context.Context, repair bool) ([]api.Finding, error)
 	DiskUsage(ctx context.Context) ([]api.DiskUse, error)
 	// PruneCache forgets all results of builds, and gives the disk back what no image needs.
@@ -21,16 +22,20 @@ type System interface {
 }
 
 func (s *Server) engineEvents(w http.ResponseWriter, r *http.Request) error {
-	var since time.Time
-	if v := r.URL.Query().Get("since"); v != "" {
+	var times [2]time.Time
+	for i, name := range []string{"since", "until"} {
+		v := r.URL.Query().Get(name)
+		if v == "" {
+			continue
+		}
 		var err error
-		if since, err = time.Parse(time.RFC3339Nano, v); err != nil {
-			return naru.Errorf(naru.InvalidArgument, "since=%q is not a time as RFC 3339 writes it", v)
+		if times[i], err = time.Parse(time.RFC3339Nano, v); err != nil {
+			return naru.Errorf(naru.InvalidArgument, "%s=%q is not a time as RFC 3339 writes it", name, v)
 		}
 	}
 	out := newLines(w)
 	out.flush() // the headers: there may be no event for long
-	err := s.cfg.System.Events(r.Context(), since, func(ev api.EngineEvent) error {
+	err := s.cfg.System.Events(r.Context(), times[0], times[1], func(ev api.EngineEvent) error {
 		out.send(ev)
 		return r.Context().Err()
 	})

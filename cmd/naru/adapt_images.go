@@ -40,6 +40,15 @@ func (a images) Pull(ctx context.Context, name string) (api.Image, error) {
 	return apiImage(img), err
 }
 
+// Tag implements server.Images.
+func (a images) Tag(ctx context.Context, nameOrDigest, name string) error {
+	img, err := a.s.Get(ctx, nameOrDigest)
+	if err != nil {
+		return err
+	}
+	return a.s.Tag(ctx, img.Digest, name)
+}
+
 // Import implements server.Images.
 func (a images) Import(ctx context.Context, archive io.Reader, name string) ([]api.Image, error) {
 	list, err := a.s.Import(ctx, archive, name)

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"naru/api"
@@ -20,8 +21,22 @@ type system struct {
 }
 
 // Events implements server.System.
-func (s system) Events(ctx context.Context, since time.Time, f func(api.EngineEvent) error) error {
-	return s.e.Events(ctx, since, func(ev engine.Event) error { return f(api.EngineEvent(ev)) })
+func (s system) Events(ctx context.Context, since, until time.Time, f func(api.EngineEvent) error) error {
+	if until.IsZero() {
+		return s.e.Events(ctx, since, func(ev engine.Event) error { return f(api.EngineEvent(ev)) })
+	}
+	ctx, cancel := context.WithDeadline(ctx, until)
+	defer cancel()
+	err := s.e.Events(ctx, since, func(ev engine.Event) error {
+		if ev.Time.After(until) {
+			return context.DeadlineExceeded
+		}
+		return f(api.EngineEvent(ev))
+	})
+	if errors.Is(err, context.DeadlineExceeded) {
+		return nil
+	}
+	return err
 }
 
 // Fsck implements server.System.

@@ -64,6 +64,21 @@ func (c *cli) completeContainers(all bool) completer {
 	return complete(c, list, func(ct api.ContainerSummary) string { return ct.Name })
 }
 
+func (c *cli) completeNetworks(cmd *cobra.Command, args []string, to string) ([]string, cobra.ShellCompDirective) {
+	list := func(ctx context.Context, cl *client.Client) ([]api.Network, error) { return cl.Networks(ctx) }
+	return complete(c, list, func(n api.Network) string { return n.Name })(cmd, args, to)
+}
+
+func (c *cli) completeNetworkThenContainer(cmd *cobra.Command, args []string, to string) ([]string, cobra.ShellCompDirective) {
+	switch len(args) {
+	case 0:
+		return c.completeNetworks(cmd, args, to)
+	case 1:
+		return c.completeContainers(true)(cmd, args, to)
+	}
+	return nil, cobra.ShellCompDirectiveNoFileComp
+}
+
 func (c *cli) completeImages(cmd *cobra.Command, args []string, to string) ([]string, cobra.ShellCompDirective) {
 	list := func(ctx context.Context, cl *client.Client) ([]api.Image, error) { return cl.ImageList(ctx) }
 	return complete(c, list, func(i api.Image) string {

@@ -19,6 +19,7 @@ func (c *cli) containerCommand(args []string) *cobra.Command {
 		Use: "container", Short: "Containers, below the level of apps",
 		Example: "  naru container run --rm busybox echo hello\n  naru container ls",
 	}
+	cmd.SetFlagErrorFunc(refuseAbsent)
 	return noun(cmd, choose(args, commands{
 		"run": c.containerRunCommand, "create": c.containerCreateCommand, "start": c.containerStartCommand,
 		"stop": c.containerStopCommand, "restart": c.containerRestartCommand, "kill": c.containerKillCommand,
@@ -27,6 +28,7 @@ func (c *cli) containerCommand(args []string) *cobra.Command {
 		"update": c.containerUpdateCommand, "ls": c.containerListCommand, "inspect": c.containerInspectCommand,
 		"port": c.containerPortCommand, "top": c.containerTopCommand, "stats": c.containerStatsCommand,
 		"logs": c.containerLogsCommand, "attach": c.containerAttachCommand, "exec": c.containerExecCommand, "cp": c.containerCopyCommand,
+		"export": c.containerExportCommand, "diff": c.containerDiffCommand,
 	})...)
 }
 
@@ -91,10 +93,15 @@ func (c *cli) containerExecCommand() *cobra.Command {
 	}
 	var q api.ExecRequest
 	execFlags(cmd, &q)
-	cmd.Flags().StringArrayVarP(&q.Env, "env", "e", nil, "more environment: `NAME=VALUE`")
+	env := cmd.Flags().StringArrayP("env", "e", nil, "more environment: `NAME=VALUE`, or NAME alone for our own value")
+	envFiles := cmd.Flags().StringArray("env-file", nil, "`file` with a NAME=VALUE, or a NAME, a line")
 	interactive := cmd.Flags().BoolP("interactive", "i", false, "with our standard input")
 	cmd.RunE = c.runProcess(func(ctx context.Context, args []string) error {
 		q.Command = commandOf(args[1:])
+		var err error
+		if q.Env, err = environment(*envFiles, *env, c.env); err != nil {
+			return err
+		}
 		return c.withProcess(ctx, *interactive, q.TTY, func(cl *client.Client, con *console) (int, error) {
 			q.Size = con.size
 			return cl.ExecContainer(ctx, args[0], q, con.Streams)
@@ -122,6 +129,7 @@ func (c *cli) containerRemoveCommand() *cobra.Command {
 		Example: "  naru container rm web\n  naru container rm -f web db", ValidArgsFunction: c.completeContainers(true),
 	}
 	force := cmd.Flags().BoolP("force", "f", false, "kill those that run")
+	cmd.Flags().BoolP("volumes", "v", false, "as docker's; volumes have names, and stay until naru volume rm")
 	cmd.RunE = c.run(func(ctx context.Context, args []string) error {
 		return c.forEach(args, func(cl *client.Client, name string) error { return cl.RemoveContainer(ctx, name, *force) })
 	})

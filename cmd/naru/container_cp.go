@@ -28,6 +28,7 @@ Files get the owner of who copies: you outside, root inside; with -a they keep t
 		Example: "  naru container cp web:/var/log/nginx ./logs\n  naru container cp site/. web:/usr/share/nginx/html\n  naru container cp web:/etc - | tar -t",
 	}
 	keep := cmd.Flags().BoolP("archive", "a", false, "keep owners")
+	cmd.Flags().BoolP("quiet", "q", false, "as docker's; nothing is said without it either")
 	cmd.RunE = c.run(func(ctx context.Context, args []string) error {
 		cl, err := c.client()
 		if err != nil {

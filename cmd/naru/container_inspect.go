@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"text/template"
 	"time"
 
 	"github.com/docker/go-units"
@@ -46,23 +45,6 @@ func (c *cli) containerInspectCommand() *cobra.Command {
 		return errors.Join(append(missing, err)...)
 	})
 	return cmd
-}
-
-func printTemplate[T any](c *cli, format string, all []T) error {
-	t, err := template.New("--format").Parse(format)
-	if err != nil {
-		return naru.Errorf(naru.InvalidArgument, "%w", err)
-	}
-	for _, ct := range all {
-		var line strings.Builder
-		if err := t.Execute(&line, ct); err != nil {
-			return naru.Errorf(naru.InvalidArgument, "%w", err)
-		}
-		if err := c.printf("%s\n", line.String()); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func (c *cli) containerPortCommand() *cobra.Command {

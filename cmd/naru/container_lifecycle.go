@@ -43,6 +43,7 @@ func (g *graceValue) Type() string { return "time" }
 func graceFlag(cmd *cobra.Command) *graceValue {
 	g := &graceValue{}
 	cmd.Flags().VarP(g, "time", "t", "`time` between the signal and SIGKILL: seconds, or 500ms (default the container's own, 10s)")
+	cmd.Flags().Var(g, "timeout", "as --`time`")
 	return g
 }
 

@@ -25,8 +25,11 @@ func (c *cli) containerListCommand() *cobra.Command {
 		Long: `List containers: those that run, or with -a all.
 
 Filters are KEY=VALUE, with the keys ancestor, exited, health, id, label, name, network, status and volume. Of one key
-any value will do (of label all must), and every key must agree.`,
-		Example: "  naru container ls\n  naru container ls -a --json\n  naru container ls -aq --filter status=exited",
+any value will do (of label all must), and every key must agree.
+
+A --format is a Go template over docker's fields ID, Names, Image, Status, State, Ports, CreatedAt, RunningFor, Labels and
+Label "KEY", and those that --json shows; with the word table before it, columns and a header; or json.`,
+		Example: "  naru container ls\n  naru container ls -a --json\n  naru container ls -aq --filter status=exited\n  naru container ls --format 'table {{.Names}}\\t{{.Status}}'",
 	}
 	asJSON := jsonFlag(cmd)
 	var f listFlags
@@ -57,7 +60,7 @@ func (f listFlags) get(ctx context.Context, cl *client.Client) ([]api.ContainerS
 
 func (c *cli) showContainers(cs []api.ContainerSummary, f listFlags) error {
 	if f.format != "" {
-		return printTemplate(c, f.format, cs)
+		return printTemplate(c, f.format, listedAll(cs, f.noTrunc))
 	}
 	if !f.quiet {
 		return containersTable(cs, time.Now(), f.noTrunc).write(c.out, c.colour(c.out))

@@ -121,7 +121,6 @@ func writeCID(file, id string) (err error) {
 
 // register adds the flags that run and create have in common.
 func (f *runFlags) register(cmd *cobra.Command, spec *api.ContainerSpec) {
-	cmd.SetFlagErrorFunc(refuseAbsent)
 	fs := cmd.Flags()
 	fs.SetInterspersed(false) // flags after IMAGE belong to the command
 	fs.Bool("help", false, "this text")

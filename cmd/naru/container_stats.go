@@ -25,8 +25,12 @@ func (c *cli) containerStatsCommand() *cobra.Command {
 		Long:    "Show what running containers use, again and again, or once with --no-stream. CPU is of one core: 200% is two.",
 		Example: "  naru container stats\n  naru container stats --no-stream web", ValidArgsFunction: c.completeContainers(false),
 	}
-	asJSON := jsonFlag(cmd)
-	once := cmd.Flags().Bool("no-stream", false, "once")
+	var f statsFlags
+	fs := cmd.Flags()
+	fs.BoolVar(&f.json, "json", false, "print JSON")
+	fs.BoolVar(&f.once, "no-stream", false, "once")
+	fs.StringVar(&f.format, "format", "", "Go `template` to print of each instead")
+	fs.BoolVar(&f.noTrunc, "no-trunc", false, "whole ids")
 	cmd.RunE = c.run(func(ctx context.Context, args []string) error {
 		cl, err := c.client()
 		if err != nil {
@@ -41,12 +45,12 @@ func (c *cli) containerStatsCommand() *cobra.Command {
 			if now, err = usages(ctx, cl, args); err != nil {
 				break
 			}
-			if err = c.showStats(before, now, *asJSON, !*once); err == nil && *once {
+			if err = c.showStats(before, now, f); err == nil && f.once {
 				return nil
 			}
 			before = now
 		}
-		return quietEnd(ctx, !*once, err)
+		return quietEnd(ctx, !f.once, err)
 	})
 	return cmd
 }
@@ -86,30 +90,55 @@ func usages(ctx context.Context, cl *client.Client, names []string) (map[string]
 	return out, nil
 }
 
-func (c *cli) showStats(before, now map[string]api.Usage, asJSON, live bool) error {
-	if asJSON {
+// statsFlags are those of container stats, named as docker's.
+type statsFlags struct {
+	json, once, noTrunc bool
+	format              string
+}
+
+func (c *cli) showStats(before, now map[string]api.Usage, f statsFlags) error {
+	if f.json {
 		return c.printJSON(sortedByName(now))
 	}
-	if live && isTerminal(c.out) {
+	if !f.once && isTerminal(c.out) {
 		if err := c.printf("\x1b[H\x1b[2J"); err != nil { // the screen's beginning, cleared
 			return err
 		}
 	}
-	return statsTable(before, now).write(c.out, c.colour(c.out))
+	lines := statsLines(before, now, f.noTrunc)
+	if f.format != "" {
+		return printTemplate(c, f.format, lines)
+	}
+	return statsTable(lines).write(c.out, c.colour(c.out))
 }
 
-func statsTable(before, now map[string]api.Usage) *table {
-	t := &table{header: []string{"ID", "NAME", "CPU", "MEMORY / LIMIT", "NETWORK IN / OUT", "PIDS"}}
+// statsLine is what a container uses, as people read it; fields are named as docker's templates have them.
+type statsLine struct {
+	ID, Name, CPUPerc, MemUsage, MemPerc, NetIO string
+	PIDs                                        uint64
+}
+
+func statsLines(before, now map[string]api.Usage, wholeIDs bool) []statsLine {
+	var lines []statsLine
 	for _, u := range sortedByName(now) {
-		cpu, limit := "--", "--"
+		l := statsLine{ID: idText(u.ID, wholeIDs), Name: u.Name, CPUPerc: "--", MemPerc: "--", PIDs: u.PIDs,
+			MemUsage: units.BytesSize(float64(u.MemoryBytes)) + " / --", NetIO: units.HumanSize(float64(u.Received)) + " / " + units.HumanSize(float64(u.Sent))}
 		if b, ok := before[u.ID]; ok && u.At.After(b.At) {
-			cpu = fmt.Sprintf("%.2f%%", 100*float64(u.CPU-b.CPU)/float64(u.At.Sub(b.At)))
+			l.CPUPerc = fmt.Sprintf("%.2f%%", 100*float64(u.CPU-b.CPU)/float64(u.At.Sub(b.At)))
 		}
 		if u.MemoryLimitBytes > 0 {
-			limit = units.BytesSize(float64(u.MemoryLimitBytes))
+			l.MemUsage = units.BytesSize(float64(u.MemoryBytes)) + " / " + units.BytesSize(float64(u.MemoryLimitBytes))
+			l.MemPerc = fmt.Sprintf("%.2f%%", 100*float64(u.MemoryBytes)/float64(u.MemoryLimitBytes))
 		}
-		t.row(text(shortID(u.ID)), cell{u.Name, bold}, text(cpu), text(units.BytesSize(float64(u.MemoryBytes))+" / "+limit),
-			text(units.HumanSize(float64(u.Received))+" / "+units.HumanSize(float64(u.Sent))), text(fmt.Sprint(u.PIDs)))
+		lines = append(lines, l)
+	}
+	return lines
+}
+
+func statsTable(lines []statsLine) *table {
+	t := &table{header: []string{"ID", "NAME", "CPU", "MEMORY / LIMIT", "NETWORK IN / OUT", "PIDS"}}
+	for _, l := range lines {
+		t.row(text(l.ID), cell{l.Name, bold}, text(l.CPUPerc), text(l.MemUsage), text(l.NetIO), text(fmt.Sprint(l.PIDs)))
 	}
 	return t
 }

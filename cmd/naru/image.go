@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -22,26 +25,60 @@ func (c *cli) imageCommand() *cobra.Command {
 		Use: "image", Short: "Images on this machine",
 		Example: "  naru image ls\n  naru image import busybox.tar busybox",
 	}
+	cmd.SetFlagErrorFunc(refuseAbsent)
 	return noun(cmd, c.imageListCommand(), c.imageRemoveCommand(), c.imageImportCommand(), c.imageInspectCommand(),
-		c.imagePullCommand())
+		c.imagePullCommand(), c.imageTagCommand(), c.imageLoadCommand())
 }
 
 func (c *cli) imageListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "ls", Aliases: []string{"list"}, Short: "List images", Args: between(0, 0),
-		Example: "  naru image ls\n  naru image ls --json",
+		Long:    "List images. Filters are KEY=VALUE, with the keys dangling (true: it has no name) and reference (a name, with * in it).",
+		Example: "  naru image ls\n  naru image ls -q --filter reference='debian*'",
 	}
 	asJSON := jsonFlag(cmd)
+	var f shownFlags
+	f.register(cmd.Flags(), "digests")
+	cmd.Flags().BoolP("all", "a", false, "as docker's; there are no others")
+	cmd.Flags().Bool("digests", false, "as docker's; they are always shown")
 	cmd.RunE = c.run(func(ctx context.Context, _ []string) error {
-		get := func(ctx context.Context, cl *client.Client) ([]api.Image, error) { return cl.ImageList(ctx) }
+		get := func(ctx context.Context, cl *client.Client) ([]api.Image, error) {
+			list, err := cl.ImageList(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return selected(list, f.filters, imageFilters())
+		}
 		return ask(ctx, c, *asJSON, get, func(images []api.Image) error {
-			return imagesTable(images, time.Now()).write(c.out, c.colour(c.out))
+			id := func(i api.Image) string { return digestText(i.Digest, f.noTrunc) }
+			return show(c, f, images, id, func(images []api.Image) *table { return imagesTable(images, time.Now(), f.noTrunc) })
 		})
 	})
 	return cmd
 }
 
-func imagesTable(images []api.Image, now time.Time) *table {
+func imageFilters() filterKeys[api.Image] {
+	return filterKeys[api.Image]{
+		"dangling": func(i api.Image, v string) bool { return strconv.FormatBool(len(i.Names) == 0) == v },
+		"reference": func(i api.Image, v string) bool {
+			return slices.ContainsFunc(i.Names, func(name string) bool {
+				repository, _ := splitLast(name)
+				whole, _ := path.Match(v, name)
+				without, _ := path.Match(v, repository)
+				return whole || without
+			})
+		},
+	}
+}
+
+func digestText(d naru.Digest, whole bool) string {
+	if whole {
+		return string(d)
+	}
+	return d.Short()
+}
+
+func imagesTable(images []api.Image, now time.Time, wholeIDs bool) *table {
 	t := &table{header: []string{"NAME", "DIGEST", "SIZE", "CREATED"}}
 	for _, i := range images {
 		names := i.Names
@@ -49,7 +86,7 @@ func imagesTable(images []api.Image, now time.Time) *table {
 			names = []string{"-"}
 		}
 		for _, name := range names {
-			t.row(cell{name, bold}, text(i.Digest.Short()), text(units.HumanSize(float64(i.Size))), text(ago(now, i.CreatedAt)))
+			t.row(cell{name, bold}, text(digestText(i.Digest, wholeIDs)), text(units.HumanSize(float64(i.Size))), text(ago(now, i.CreatedAt)))
 		}
 	}
 	return t
@@ -61,8 +98,9 @@ func (c *cli) imageRemoveCommand() *cobra.Command {
 		Long:    "Remove images. A name given is taken away; the content goes with its last name, unless a container or a release\nneeds it. A digest takes all its names away.",
 		Example: "  naru image rm busybox", ValidArgsFunction: c.completeImages,
 	}
+	force := forceFlag(cmd)
 	cmd.RunE = c.run(func(ctx context.Context, args []string) error {
-		return c.forEach(args, func(cl *client.Client, name string) error { return cl.RemoveImage(ctx, name) })
+		return c.forEach(args, func(cl *client.Client, name string) error { return force.pardon(cl.RemoveImage(ctx, name)) })
 	})
 	return cmd
 }
@@ -91,7 +129,7 @@ filesystem, which then needs a NAME.`,
 			return images, err
 		}
 		return ask(ctx, c, *asJSON, get, func(images []api.Image) error {
-			return imagesTable(images, time.Now()).write(c.out, c.colour(c.out))
+			return imagesTable(images, time.Now(), false).write(c.out, c.colour(c.out))
 		})
 	})
 	return cmd
@@ -113,12 +151,8 @@ func (c *cli) openArchive(path string) (io.ReadCloser, error) {
 
 func (c *cli) imageInspectCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "inspect IMAGE", Short: "Show everything about an image, as JSON", Args: between(1, 1),
-		Example: "  naru image inspect busybox", ValidArgsFunction: first(c.completeImages),
+		Use: "inspect IMAGE...", Short: "Show everything about images, as JSON",
+		Example: "  naru image inspect busybox\n  naru image inspect -f '{{.Digest}}' busybox", ValidArgsFunction: c.completeImages,
 	}
-	cmd.RunE = c.run(func(ctx context.Context, args []string) error {
-		get := func(ctx context.Context, cl *client.Client) (api.Image, error) { return cl.Image(ctx, args[0]) }
-		return ask(ctx, c, true, get, nil)
-	})
-	return cmd
+	return inspectVerb(c, cmd, (*client.Client).Image)
 }

@@ -19,7 +19,6 @@ asked by HTTP, all others by HTTPS.`,
 		Example: "  naru image pull alpine:3.20\n  naru image pull ghcr.io/me/app",
 	}
 	quiet := cmd.Flags().BoolP("quiet", "q", false, "print the digest alone")
-	cmd.SetFlagErrorFunc(refuseAbsent)
 	cmd.RunE = c.run(func(ctx context.Context, args []string) error {
 		cl, err := c.client()
 		if err != nil {

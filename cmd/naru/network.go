@@ -17,6 +17,7 @@ func (c *cli) networkCommand() *cobra.Command {
 		Use: "network", Short: "Networks of containers, and the way of a request",
 		Example: "  naru network create backend --internal\n  naru network ls\n  naru network path web:80",
 	}
+	cmd.SetFlagErrorFunc(refuseAbsent)
 	return noun(cmd, c.networkCreateCommand(), c.networkListCommand(), c.networkInspectCommand(), c.networkRemoveCommand(),
 		c.networkConnectCommand(), c.networkDisconnectCommand(), c.networkPruneCommand(), c.networkPathCommand())
 }
@@ -65,14 +66,36 @@ leave as they are.`,
 func (c *cli) networkListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "ls", Aliases: []string{"list"}, Short: "List networks", Args: between(0, 0),
+		Long:    "List networks. Filters are KEY=VALUE, with the keys driver, id, name and type (custom or builtin).",
 		Example: "  naru network ls\n  naru network ls --json",
 	}
 	asJSON := jsonFlag(cmd)
+	var f shownFlags
+	f.register(cmd.Flags(), "names")
 	cmd.RunE = c.run(func(ctx context.Context, _ []string) error {
-		get := func(ctx context.Context, cl *client.Client) ([]api.Network, error) { return cl.Networks(ctx) }
-		return ask(ctx, c, *asJSON, get, func(ns []api.Network) error { return networksTable(ns).write(c.out, c.colour(c.out)) })
+		get := func(ctx context.Context, cl *client.Client) ([]api.Network, error) {
+			list, err := cl.Networks(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return selected(list, f.filters, networkFilters())
+		}
+		return ask(ctx, c, *asJSON, get, func(list []api.Network) error {
+			return show(c, f, list, func(n api.Network) string { return n.Name }, networksTable)
+		})
 	})
 	return cmd
+}
+
+func networkFilters() filterKeys[api.Network] {
+	return filterKeys[api.Network]{
+		"name":   func(n api.Network, v string) bool { return strings.Contains(n.Name, v) },
+		"id":     func(n api.Network, v string) bool { return n.Name == v },
+		"driver": func(_ api.Network, v string) bool { return v == "bridge" },
+		"type": func(n api.Network, v string) bool {
+			return v == map[bool]string{true: "custom", false: "builtin"}[n.Custom]
+		},
+	}
 }
 
 func networksTable(networks []api.Network) *table {
@@ -97,30 +120,20 @@ func networksTable(networks []api.Network) *table {
 
 func (c *cli) networkInspectCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "inspect NETWORK", Short: "Show all of a network, as JSON", Args: between(1, 1),
-		Example: "  naru network inspect bridge",
+		Use: "inspect NETWORK...", Short: "Show everything about networks, as JSON",
+		Example: "  naru network inspect bridge\n  naru network inspect -f '{{.Subnet}}' bridge", ValidArgsFunction: c.completeNetworks,
 	}
-	cmd.RunE = c.run(func(ctx context.Context, args []string) error {
-		cl, err := c.client()
-		if err != nil {
-			return err
-		}
-		n, err := cl.Network(ctx, args[0])
-		if err != nil {
-			return err
-		}
-		return c.printJSON(n)
-	})
-	return cmd
+	return inspectVerb(c, cmd, (*client.Client).Network)
 }
 
 func (c *cli) networkRemoveCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "rm NETWORK...", Short: "Remove networks", Args: between(1, -1),
-		Long: "Remove networks that no container is on, running or not.", Example: "  naru network rm backend",
+		Long: "Remove networks that no container is on, running or not.", Example: "  naru network rm backend", ValidArgsFunction: c.completeNetworks,
 	}
+	force := forceFlag(cmd)
 	cmd.RunE = c.run(func(ctx context.Context, args []string) error {
-		return c.forEach(args, func(cl *client.Client, name string) error { return cl.RemoveNetwork(ctx, name) })
+		return c.forEach(args, func(cl *client.Client, name string) error { return force.pardon(cl.RemoveNetwork(ctx, name)) })
 	})
 	return cmd
 }
@@ -129,7 +142,7 @@ func (c *cli) networkConnectCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "connect NETWORK CONTAINER", Short: "Put a container on one more network", Args: between(2, 2),
 		Long:    "Put a container on one more network: at once when it runs, and at each later start.",
-		Example: "  naru network connect backend web --alias api",
+		Example: "  naru network connect backend web --alias api", ValidArgsFunction: c.completeNetworkThenContainer,
 	}
 	var q api.NetworkConnect
 	var ip string
@@ -155,7 +168,7 @@ func (c *cli) networkDisconnectCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "disconnect NETWORK CONTAINER", Short: "Take a container off a network", Args: between(2, 2),
 		Long:    "Take a container off a network, at once when it runs. Its published ports lead to the first network that it is left with.",
-		Example: "  naru network disconnect backend web",
+		Example: "  naru network disconnect backend web", ValidArgsFunction: c.completeNetworkThenContainer,
 	}
 	cmd.RunE = c.run(func(ctx context.Context, args []string) error {
 		cl, err := c.client()
@@ -173,6 +186,7 @@ func (c *cli) networkPruneCommand() *cobra.Command {
 		Long:    "Remove the networks that were made with network create and that no container is on, running or not.",
 		Example: "  naru network prune",
 	}
+	cmd.Flags().BoolP("force", "f", false, "as docker's; nothing is asked without it either")
 	cmd.RunE = c.run(func(ctx context.Context, _ []string) error {
 		cl, err := c.client()
 		if err != nil {

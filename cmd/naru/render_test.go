@@ -73,7 +73,7 @@ func TestTables(t *testing.T) {
 		"images.txt": imagesTable([]api.Image{
 			{Digest: digest, Names: []string{"busybox", "busybox:1.37"}, Size: 4_300_000, CreatedAt: before(24 * 30 * time.Hour)},
 			{Digest: digest, Size: 12},
-		}, now),
+		}, now, false),
 		"config.txt": configTable(naru.Config{Variables: map[string]string{"WORKERS": "4", "A": "two\nlines\x1b[31m"}}),
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -109,6 +109,9 @@ func in(group string, command func() *cobra.Command) func() *cobra.Command {
 func noun(cmd *cobra.Command, verbs ...*cobra.Command) *cobra.Command {
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
 		if len(args) > 0 {
+			if err := absentVerb(cmd, args[0]); err != nil {
+				return err
+			}
 			return naru.Errorf(naru.InvalidArgument, "unknown command %q for %q%s", args[0], cmd.CommandPath(), suggestion(cmd, args[0]))
 		}
 		return nil

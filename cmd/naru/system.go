@@ -21,6 +21,7 @@ func (c *cli) systemCommand() *cobra.Command {
 		Use: "system", Short: "The machine: events, disk, repair",
 		Example: "  naru system df\n  naru system fsck",
 	}
+	cmd.SetFlagErrorFunc(refuseAbsent)
 	return noun(cmd, c.systemEventsCommand(), c.systemFsckCommand(), c.systemDiskCommand(), c.systemPruneCommand())
 }
 
@@ -28,13 +29,16 @@ func (c *cli) systemEventsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "events", Short: "Show what happens to containers and volumes, as it happens", Args: between(0, 0),
 		Long: `Show what happens to containers and volumes, as it happens. Of the past this daemon knows the last few hundred events: see
-them with --since.`,
-		Example: "  naru system events\n  naru system events --since 1h --json",
+them with --since. Filters are KEY=VALUE, with the keys container, event, image, network, type and volume.`,
+		Example: "  naru system events\n  naru system events --since 1h --until 1m --filter event=die",
 	}
 	asJSON := cmd.Flags().Bool("json", false, "one JSON value a line")
 	since := cmd.Flags().String("since", "", "begin at a `time`: 2006-01-02T15:04:05Z, or 10m for ten minutes ago")
+	until := cmd.Flags().String("until", "", "end at a `time`, likewise")
+	filters := cmd.Flags().StringArrayP("filter", "f", nil, "only those that `KEY=VALUE` is true of")
+	format := cmd.Flags().String("format", "", "Go `template` to print of each instead")
 	cmd.RunE = c.run(func(ctx context.Context, _ []string) error {
-		o, err := (&logFlags{since: *since}).options(time.Now())
+		o, err := (&logFlags{since: *since, until: *until}).options(time.Now())
 		if err != nil {
 			return err
 		}
@@ -42,14 +46,40 @@ them with --since.`,
 		if err != nil {
 			return err
 		}
-		return quietEnd(ctx, true, cl.EngineEvents(ctx, o.Since, func(ev api.EngineEvent) error {
-			if *asJSON {
+		if _, err := selected(nil, *filters, eventFilters()); err != nil { // now, not with the first event
+			return err
+		}
+		return quietEnd(ctx, true, cl.EngineEvents(ctx, o.Since, o.Until, func(ev api.EngineEvent) error {
+			wanted, err := selected([]api.EngineEvent{ev}, *filters, eventFilters())
+			switch {
+			case err != nil || len(wanted) == 0:
+				return err
+			case *format != "":
+				return printTemplate(c, *format, wanted)
+			case *asJSON:
 				return c.printJSONLine(ev)
 			}
 			return c.printf("%s\n", eventLine(ev))
 		}))
 	})
 	return cmd
+}
+
+func eventFilters() filterKeys[api.EngineEvent] {
+	is := func(kind string) func(api.EngineEvent, string) bool {
+		return func(ev api.EngineEvent, v string) bool {
+			return ev.Kind == kind && (ev.Name == v || v != "" && strings.HasPrefix(ev.ID, v))
+		}
+	}
+	return filterKeys[api.EngineEvent]{
+		"container": is("container"), "volume": is("volume"), "network": is("network"),
+		"type":  func(ev api.EngineEvent, v string) bool { return ev.Kind == v },
+		"event": func(ev api.EngineEvent, v string) bool { return ev.Action == v },
+		"image": func(ev api.EngineEvent, v string) bool {
+			image := ev.Attributes["image"]
+			return image == v || strings.TrimSuffix(image, ":latest") == v
+		},
+	}
 }
 
 // eventLine is docker's form of an event.
@@ -119,9 +149,13 @@ func (c *cli) systemDiskCommand() *cobra.Command {
 		Example: "  naru system df",
 	}
 	asJSON := jsonFlag(cmd)
+	format := cmd.Flags().String("format", "", "Go `template` to print of each kind instead")
 	cmd.RunE = c.run(func(ctx context.Context, _ []string) error {
 		get := func(ctx context.Context, cl *client.Client) ([]api.DiskUse, error) { return cl.DiskUsage(ctx) }
 		return ask(ctx, c, *asJSON, get, func(all []api.DiskUse) error {
+			if *format != "" {
+				return printTemplate(c, *format, all)
+			}
 			t := &table{header: []string{"KIND", "TOTAL", "IN USE", "SIZE"}}
 			for _, u := range all {
 				t.row(cell{u.Kind, bold}, text(fmt.Sprint(u.Count)), text(fmt.Sprint(u.Active)), text(units.HumanSize(float64(u.Bytes))))

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -21,6 +22,7 @@ func (c *cli) volumeCommand() *cobra.Command {
 		Use: "volume", Short: "Named volumes: data that outlives containers",
 		Example: "  naru volume ls\n  naru volume export data > data.tar",
 	}
+	cmd.SetFlagErrorFunc(refuseAbsent)
 	return noun(cmd, c.volumeListCommand(), c.volumeCreateCommand(), c.volumeInspectCommand(), c.volumeRemoveCommand(),
 		c.volumePruneCommand(), c.volumeExportCommand(), c.volumeImportCommand())
 }
@@ -33,29 +35,40 @@ func (c *cli) completeVolumes(cmd *cobra.Command, args []string, to string) ([]s
 func (c *cli) volumeListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "ls", Aliases: []string{"list"}, Short: "List volumes", Args: between(0, 0),
-		Example: "  naru volume ls\n  naru volume ls -q",
+		Long:    "List volumes. Filters are KEY=VALUE, with the keys dangling (true: nothing uses it) and name.",
+		Example: "  naru volume ls\n  naru volume ls -q --filter dangling=true",
 	}
 	asJSON := jsonFlag(cmd)
-	quiet := cmd.Flags().BoolP("quiet", "q", false, "names only")
+	var f shownFlags
+	f.register(cmd.Flags(), "names")
 	cmd.RunE = c.run(func(ctx context.Context, _ []string) error {
-		get := func(ctx context.Context, cl *client.Client) ([]api.Volume, error) { return cl.Volumes(ctx) }
+		get := func(ctx context.Context, cl *client.Client) ([]api.Volume, error) {
+			list, err := cl.Volumes(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return selected(list, f.filters, volumeFilters())
+		}
 		return ask(ctx, c, *asJSON, get, func(list []api.Volume) error {
-			t := &table{header: []string{"NAME", "LIMIT", "CREATED", "USED BY"}}
-			for _, v := range list {
-				t.row(cell{v.Name, bold}, text(limitText(v.Limit)), text(ago(time.Now(), v.CreatedAt)), text(strings.Join(v.UsedBy, " ")))
-				if *quiet {
-					if err := c.printf("%s\n", v.Name); err != nil {
-						return err
-					}
-				}
-			}
-			if *quiet {
-				return nil
-			}
-			return t.write(c.out, c.colour(c.out))
+			return show(c, f, list, func(v api.Volume) string { return v.Name }, volumesTable)
 		})
 	})
 	return cmd
+}
+
+func volumeFilters() filterKeys[api.Volume] {
+	return filterKeys[api.Volume]{
+		"name":     func(v api.Volume, value string) bool { return strings.Contains(v.Name, value) },
+		"dangling": func(v api.Volume, value string) bool { return strconv.FormatBool(len(v.UsedBy) == 0) == value },
+	}
+}
+
+func volumesTable(list []api.Volume) *table {
+	t := &table{header: []string{"NAME", "LIMIT", "CREATED", "USED BY"}}
+	for _, v := range list {
+		t.row(cell{v.Name, bold}, text(limitText(v.Limit)), text(ago(time.Now(), v.CreatedAt)), text(strings.Join(v.UsedBy, " ")))
+	}
+	return t
 }
 
 func limitText(l naru.DiskLimit) string {
@@ -90,14 +103,10 @@ func (c *cli) volumeCreateCommand() *cobra.Command {
 
 func (c *cli) volumeInspectCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "inspect VOLUME", Short: "Show everything about a volume, as JSON", Args: between(1, 1),
-		Example: "  naru volume inspect data", ValidArgsFunction: first(c.completeVolumes),
+		Use: "inspect VOLUME...", Short: "Show everything about volumes, as JSON",
+		Example: "  naru volume inspect data\n  naru volume inspect -f '{{.Path}}' data", ValidArgsFunction: c.completeVolumes,
 	}
-	cmd.RunE = c.run(func(ctx context.Context, args []string) error {
-		get := func(ctx context.Context, cl *client.Client) (api.Volume, error) { return cl.Volume(ctx, args[0]) }
-		return ask(ctx, c, true, get, nil)
-	})
-	return cmd
+	return inspectVerb(c, cmd, (*client.Client).Volume)
 }
 
 func (c *cli) volumeRemoveCommand() *cobra.Command {
@@ -105,15 +114,9 @@ func (c *cli) volumeRemoveCommand() *cobra.Command {
 		Use: "rm VOLUME...", Short: "Remove volumes, with their data", Args: between(1, -1),
 		Example: "  naru volume rm data", ValidArgsFunction: c.completeVolumes,
 	}
-	force := cmd.Flags().BoolP("force", "f", false, "those that are not there are no error")
+	force := forceFlag(cmd)
 	cmd.RunE = c.run(func(ctx context.Context, args []string) error {
-		return c.forEach(args, func(cl *client.Client, name string) error {
-			err := cl.RemoveVolume(ctx, name)
-			if *force && naru.CodeOf(err) == naru.NotFound {
-				return nil
-			}
-			return err
-		})
+		return c.forEach(args, func(cl *client.Client, name string) error { return force.pardon(cl.RemoveVolume(ctx, name)) })
 	})
 	return cmd
 }
