@@ -18,7 +18,7 @@ type mountFlags struct{ volumes, mounts, tmpfs, from []string }
 
 func (f *mountFlags) register(fs *pflag.FlagSet) {
 	fs.StringArrayVarP(&f.volumes, "volume", "v", nil, "a volume or a folder: `NAME|/FOLDER:/TARGET[:ro]`")
-	fs.StringArrayVar(&f.mounts, "mount", nil, "a mount in words: `type=volume|bind|tmpfs,source=…,target=…[,readonly][,volume-subpath=…][,volume-opt=size=…][,tmpfs-size=…]`")
+	fs.StringArrayVar(&f.mounts, "mount", nil, "a mount in `words`: type=volume|bind|tmpfs,source=…,target=…[,readonly][,volume-subpath=…][,volume-opt=size=…][,tmpfs-size=…]")
 	fs.StringArrayVar(&f.tmpfs, "tmpfs", nil, "a file system in memory at this `/TARGET[:OPTIONS]`, such as /tmp:size=64m,mode=1777")
 	fs.StringArrayVar(&f.from, "volumes-from", nil, "all volumes and folders that another `container[:ro]` has")
 }

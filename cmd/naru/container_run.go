@@ -128,7 +128,7 @@ func (f *runFlags) register(cmd *cobra.Command, spec *api.ContainerSpec) {
 	fs.StringVar(&spec.Restart, "restart", "", restartUsage)
 	fs.StringVar(&spec.Name, "name", "", "its name (default made from its id)")
 	fs.StringVar(&f.cidFile, "cidfile", "", "new `file` to write its id to")
-	fs.Var(&f.pull, "pull", "when to fetch the image from its registry: `always`, missing or never (default missing)")
+	fs.Var(&f.pull, "pull", "`when` to fetch the image from its registry: always, missing or never (default missing)")
 	fs.BoolVarP(&f.quiet, "quiet", "q", false, "say nothing of a fetched image")
 	fs.BoolVarP(&f.interactive, "interactive", "i", false, "with our standard input")
 	fs.BoolVarP(&spec.TTY, "tty", "t", false, "with a terminal")

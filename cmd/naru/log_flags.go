@@ -18,8 +18,8 @@ type logDriverFlags struct {
 }
 
 func (f *logDriverFlags) register(fs *pflag.FlagSet) {
-	fs.StringVar(&f.driver, "log-driver", "", "json-file or local: both mean naru's own `files`")
-	fs.StringArrayVar(&f.options, "log-opt", nil, "how much of what it prints is kept: `max-size=10m` a file, max-file=3 files")
+	fs.StringVar(&f.driver, "log-driver", "", "a `driver`: json-file or local, which both mean naru's own files")
+	fs.StringArrayVar(&f.options, "log-opt", nil, "how much of what it prints is kept, a `limit`: max-size=10m a file, max-file=3 files")
 }
 
 // apply reads the texts into the spec.
