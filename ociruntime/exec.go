@@ -103,7 +103,7 @@ func (r *Runtime) Run(ctx context.Context, o CreateOptions, detach, keep bool) (
 // accompany passes signals on to a process until it ends, and joins its terminal with ours.
 func accompany(ctx context.Context, box *sandbox.Sandbox, files [3]*os.File) (status int, err error) {
 	signals := make(chan os.Signal, 64)
-	signal.Notify(signals)
+	signal.Notify(signals, passedOn()...)
 	defer signal.Stop(signals)
 	session, err := openConsole(box.Console, files)
 	if err != nil {
@@ -128,14 +128,19 @@ func accompany(ctx context.Context, box *sandbox.Sandbox, files [3]*os.File) (st
 	}
 }
 
+// passedOn are the signals that somebody sends on purpose. Asking for all would wake threads 500 times: the Go runtime
+// has a thread of its own take each of them up, and let go of it again.
+func passedOn() []os.Signal {
+	return []os.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM, unix.SIGTERM,
+		unix.SIGCONT, unix.SIGTSTP, unix.SIGWINCH}
+}
+
 func passOn(s os.Signal, box *sandbox.Sandbox, session *consoleSession) {
-	switch s {
-	case unix.SIGCHLD, unix.SIGURG, unix.SIGPIPE: // of ours, or of the Go runtime's
-	case unix.SIGWINCH:
+	if s == unix.SIGWINCH {
 		session.resize()
-	default:
-		_ = sandbox.Kill(box, s.(unix.Signal)) // it has ended: its status comes next
+		return
 	}
+	_ = sandbox.Kill(box, s.(unix.Signal)) // it has ended: its status comes next
 }
 
 // PreservedFiles are the caller's descriptors from 3 on.
