@@ -79,9 +79,10 @@ func (e *Engine) forget(ctx context.Context, en *entry) error {
 	}
 	e.mu.Lock()
 	en.gone = true
-	delete(e.containers, en.c.ID)
+	c := en.c
+	delete(e.containers, c.ID)
 	e.mu.Unlock()
-	e.changed(en.c)
+	e.changed(c)
 	return nil
 }
 

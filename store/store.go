@@ -88,7 +88,8 @@ func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
 }
 
 // UpdateUnsynced is Update without the wait for the disk: the death of this process does not take what it wrote, but a
-// power cut may, if no Update came after it. It is for steps that mean nothing to a machine that starts anew.
+// power cut may, if no Update came after it. It is for steps that mean nothing to a machine that starts anew, and are no
+// news to the watchers either.
 func (s *Store) UpdateUnsynced(ctx context.Context, fn func(*Tx) error) (err error) {
 	conn, err := s.db.Conn(ctx)
 	if err != nil {
@@ -100,11 +101,7 @@ func (s *Store) UpdateUnsynced(ctx context.Context, fn func(*Tx) error) (err err
 	}
 	err = transact(ctx, conn, fn)
 	_, back := conn.ExecContext(context.WithoutCancel(ctx), `PRAGMA synchronous = FULL`)
-	if err := errors.Join(err, back); err != nil {
-		return err
-	}
-	s.watchers.Notify()
-	return nil
+	return errors.Join(err, back)
 }
 
 // View runs fn in a transaction for reading; what fn writes is rolled back.

@@ -60,7 +60,7 @@ func (m *Manager) join(n Network, i int, name string, e Endpoint) error {
 	if err := c.createPair(name, bridge, m.uplinkMTU(), e); err != nil {
 		return errors.Join(err, c.deleteLink(name))
 	}
-	err = errors.Join(configureInside(n, e), c.settle(name), c.settle(n.bridge(i)))
+	err = errors.Join(m.configureInside(n, e), c.settle(name), c.settle(n.bridge(i)))
 	if _, sharded := m.bridgeIndex(n.bridge(1)); sharded && err == nil {
 		err = m.tellWhere(n, i, name, e.hardwareAddr())
 	}
@@ -151,7 +151,7 @@ func withoutIPv6Addresses(names ...string) error {
 const iflaInet6AddrGenMode = 8
 
 // configureInside sets the container's end up, from a thread that is in its namespace meanwhile.
-func configureInside(n Network, e Endpoint) error {
+func (m *Manager) configureInside(n Network, e Endpoint) error {
 	return inNetNS(e.NetNS, func() error {
 		c, err := openConversation()
 		if err != nil {
@@ -162,7 +162,7 @@ func configureInside(n Network, e Endpoint) error {
 		if err != nil {
 			return err
 		}
-		if err := prepareIPv6(e.Interface, e.Addr6.IsValid()); err != nil {
+		if err := prepareIPv6(m.sysctls.set, e.Interface, e.Addr6.IsValid()); err != nil {
 			return err
 		}
 		if err := c.say(insideRequests(n, e, eth)...); err != nil {
@@ -283,13 +283,13 @@ func inNetNS(ns *os.File, f func() error) error {
 
 // prepareIPv6 switches IPv6 off on an interface that gets no address of it, and keeps the others from believing a
 // neighbour that announces itself as a router. It does nothing where the kernel has no IPv6.
-func prepareIPv6(dev string, wanted bool) error {
+func prepareIPv6(set func(path, value string) error, dev string, wanted bool) error {
 	settings := map[string]string{"disable_ipv6": "1"}
 	if wanted {
 		settings = map[string]string{"disable_ipv6": "0", "accept_ra": "0", "autoconf": "0", "accept_redirects": "0"}
 	}
 	for name, value := range settings {
-		err := writeSysctl("ipv6/conf/"+dev+"/"+name, value)
+		err := set("ipv6/conf/"+dev+"/"+name, value)
 		if err != nil && (wanted || !errors.Is(err, os.ErrNotExist)) {
 			return err
 		}

@@ -30,7 +30,7 @@ func BenchmarkAttach(b *testing.B) {
 		must(b, err)
 		must(b, c.createPair(m.vethName(e.place()), bridge, 0, e))
 		pair := time.Now()
-		must(b, configureInside(n, e))
+		must(b, m.configureInside(n, e))
 		in := time.Now()
 		must(b, errors.Join(c.settle(m.vethName(e.place())), c.settle(n.Bridge)))
 		end := time.Now()

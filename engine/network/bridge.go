@@ -165,7 +165,7 @@ func setBridgeSysctls(bridge string, six bool) error {
 	if err := writeSysctl("ipv4/conf/"+bridge+"/route_localnet", "1"); err != nil {
 		return err
 	}
-	return prepareIPv6(bridge, six)
+	return prepareIPv6(writeSysctl, bridge, six)
 }
 
 // gateways are the host's addresses on the network's first bridge.

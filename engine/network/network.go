@@ -83,6 +83,8 @@ type Manager struct {
 	log   *slog.Logger
 	ports int
 
+	sysctls sysctls // of containers
+
 	apply   sync.Mutex // one change of the table at a time; holds also for these:
 	kernel  kernel
 	roomy   bool   // the kernel's tables of neighbours are large enough

@@ -105,6 +105,7 @@ func (m *Manager) forget(p place, addr netip.Addr) {
 func (m *Manager) RemoveAll(ctx context.Context) error {
 	m.apply.Lock()
 	defer m.apply.Unlock()
+	defer m.sysctls.close()
 	m.written = 0
 	if err := m.kernel.open(); err != nil {
 		return fmt.Errorf("remove networks: %w", err)

@@ -14,7 +14,6 @@ import (
 
 	"github.com/moby/sys/userns"
 	"github.com/opencontainers/cgroups"
-	"github.com/opencontainers/cgroups/manager"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
@@ -23,6 +22,9 @@ import (
 )
 
 const cgroupMount = "/sys/fs/cgroup"
+
+// kernelPeriod is the period of CPU quotas, in microseconds, that every new group has.
+const kernelPeriod = 100_000
 
 // cgroup is a container's group in every hierarchy: one of v2, or several of v1 and perhaps one of v2 beside them.
 // The zero value is no group: a container without a CgroupPath stays in its spawner's.
@@ -43,6 +45,9 @@ func newCgroup(path string, l *specs.Linux) (*cgroup, error) {
 		return &cgroup{}, refuseLimits(res)
 	}
 	limits := cgroupResources(res)
+	if limits.CpuPeriod == kernelPeriod {
+		limits.CpuPeriod = 0 // a new group has it: one update of the scheduler less
+	}
 	m, err := cgroupManager(path, limits)
 	if err != nil {
 		return nil, err
@@ -67,17 +72,6 @@ func refuseLimits(r *specs.LinuxResources) error {
 func noCgroup(what string) error {
 	return naru.Errorf(naru.FailedPrecondition, "%s without a cgroup: an ordinary user has one where cgroup v2 is delegated, as in "+
 		"systemd-run --user --scope --property=Delegate=yes", what)
-}
-
-func cgroupManager(path string, res *cgroups.Resources) (cgroups.Manager, error) {
-	if !filepath.IsAbs(path) || filepath.Clean(path) == "/" {
-		return nil, fmt.Errorf("cgroup path %q: want an absolute one below the root", path)
-	}
-	m, err := manager.New(&cgroups.Cgroup{Path: filepath.Clean(path), Resources: res})
-	if err != nil {
-		return nil, fmt.Errorf("cgroup %s: %w", path, err)
-	}
-	return m, nil
 }
 
 // facts tells the plan which cgroups a container can be shown.
@@ -122,6 +116,9 @@ func (g *cgroup) create() (err error) {
 	}()
 	if err := g.manager.Apply(-1); err != nil {
 		return fmt.Errorf("create cgroup %s: %w", g.path, err)
+	}
+	if err := inheritCPUs(g.manager); err != nil {
+		return fmt.Errorf("let cgroups beside %s inherit their processors: %w", g.path, err)
 	}
 	if err := g.setLimits(); err != nil {
 		return fmt.Errorf("limit cgroup %s: %w", g.path, err)
