@@ -223,9 +223,8 @@ func TestTerminalExecAndDescriptors(t *testing.T) {
 	l.must(err)
 	defer listener.Close()
 	o := l.options("tty")
-	l.wantError(o.CheckConsole(true), "needs a console socket")
+	l.wantError(l.runtime.Create(l.ctx, o), "needs a console socket")
 	o.ConsoleSocket = socket
-	l.must(o.CheckConsole(true))
 	l.must(l.runtime.Create(l.ctx, o))
 	master := receive(l, listener)
 	defer master.Close()

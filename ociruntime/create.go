@@ -21,25 +21,34 @@ type CreateOptions struct {
 	ID            string
 	Bundle        string
 	PIDFile       string
-	ConsoleSocket string // gets the terminal's master
-	KeepKeyring   bool   // the container's processes get no session keyring of their own
-	ListenFDs     int    // so many of Keep, the first, are sockets that the program is told of, as systemd does
+	ConsoleSocket string           // gets the terminal's master
+	KeepKeyring   bool             // the container's processes get no session keyring of their own
+	ListenFDs     int              // so many of Keep, the first, are sockets that the program is told of, as systemd does
+	Detach        bool             // nobody stays with a container that is run
+	Signals       <-chan os.Signal // are passed on by who stays
 	Stdio
 }
 
 // Create makes a container whose program waits for Start. When it fails it leaves nothing.
 func (r *Runtime) Create(ctx context.Context, o CreateOptions) error {
-	_, box, err := r.create(ctx, o)
+	o.Detach = true
+	_, box, err := r.create(ctx, o, false)
 	if err != nil {
 		return err
 	}
 	return box.Close()
 }
 
-// create also hands the process back, with its terminal when no ConsoleSocket took it.
-func (r *Runtime) create(ctx context.Context, o CreateOptions) (_ *record, _ *sandbox.Sandbox, err error) {
+// create also hands the process back, with its terminal when no ConsoleSocket took it. With run the program does not wait
+// for Start, unless there are hooks, which have to run before it does.
+func (r *Runtime) create(ctx context.Context, o CreateOptions, run bool) (_ *record, _ *sandbox.Sandbox, err error) {
+	init := r.prepareInit()
+	defer init.close()
 	bundle, spec, err := readBundle(o.Bundle)
 	if err != nil {
+		return nil, nil, err
+	}
+	if err := checkConsole(spec.Process.Terminal, o.Detach, o.ConsoleSocket); err != nil {
 		return nil, nil, err
 	}
 	r.passOver(spec)
@@ -59,6 +68,7 @@ func (r *Runtime) create(ctx context.Context, o CreateOptions) (_ *record, _ *sa
 	var undo cleanup.Stack
 	defer undo.Run()
 	c := &record{ID: o.ID, Bundle: bundle, Spec: spec, Annotations: spec.Annotations, Created: time.Now().UTC(), KeepKeyring: o.KeepKeyring}
+	c.gated = !run || spec.Hooks != nil
 	if c.CgroupPath, err = cgroupPath(o.ID, spec.Linux); err != nil {
 		return nil, nil, err
 	}
@@ -66,14 +76,9 @@ func (r *Runtime) create(ctx context.Context, o CreateOptions) (_ *record, _ *sa
 		return nil, nil, err
 	}
 	undo.Add(func() { r.warn(os.RemoveAll(c.dir)) })
-	gate, err := c.listen()
-	if err != nil {
-		return nil, nil, err
-	}
-	defer gate.Close()
 	undo.Add(func() { r.poststop(ctx, c) })
 	undo.Add(func() { r.warn(c.unmount()) })
-	box, err := r.startInit(ctx, c, inner, devices, o, gate)
+	box, err := c.startInit(ctx, init, inner, devices, o)
 	if err != nil {
 		return nil, nil, explain(err)
 	}
@@ -96,11 +101,19 @@ func tellSockets(s *specs.Spec, n int) *specs.Spec {
 	return &told
 }
 
-func (r *Runtime) startInit(ctx context.Context, c *record, s *specs.Spec, devices *lent, o CreateOptions, gate *os.File) (box *sandbox.Sandbox, err error) {
+func (c *record) startInit(ctx context.Context, init *sealing, s *specs.Spec, devices *lent, o CreateOptions) (*sandbox.Sandbox, error) {
 	cfg := sandbox.Config{
 		ID: c.ID, Spec: s, Rootfs: sandbox.Rootfs{Path: c.Spec.Root.Path, Owned: true},
 		CgroupPath: c.CgroupPath, Files: o.Files, MakeCwd: true,
-		OCI: sandbox.OCI{Gate: gate, Keep: o.Keep, HookState: c.hookState, NotifyState: c.notifyState, KeepKeyring: c.KeepKeyring},
+		OCI: sandbox.OCI{Born: c.born, Keep: o.Keep, HookState: c.hookState, NotifyState: c.notifyState, KeepKeyring: c.KeepKeyring},
+	}
+	if c.gated {
+		gate, err := c.listen()
+		if err != nil {
+			return nil, err
+		}
+		defer gate.Close()
+		cfg.OCI.Gate, cfg.OCI.Born = gate, nil
 	}
 	if hooks := firstHooks(c.Spec.Hooks); len(hooks)+len(devices.devices) > 0 {
 		cfg.OCI.BeforePivot = func(ctx context.Context, pid int) error {
@@ -111,25 +124,27 @@ func (r *Runtime) startInit(ctx context.Context, c *record, s *specs.Spec, devic
 			return c.run(ctx, specs.StateCreating, hooks)
 		}
 	}
-	err = r.withInit(func(sp sandbox.Spawner) error {
-		box, err = sandbox.Start(ctx, cfg, sp)
-		return err
-	})
-	return box, err
+	return sandbox.Start(ctx, cfg, init)
 }
 
-// publish makes the container known: its terminal and its pid to those who asked, and its state to everybody, last.
+// publish makes the container known: its terminal and its pid to those who asked, and its state to everybody, last, unless
+// that has been done.
 func (c *record) publish(o CreateOptions, box *sandbox.Sandbox) error {
-	var alive bool
-	c.PID = box.PID
-	if c.StartTicks, alive = startTicks(c.PID); !alive {
-		return naru.Errorf(naru.Failed, "the container's init ended while the container was created")
-	}
 	if err := sendConsole(o.ConsoleSocket, box); err != nil {
 		return err
 	}
-	if err := writePID(o.PIDFile, c.PID); err != nil {
+	if err := writePID(o.PIDFile, box.PID); err != nil || c.StartTicks != 0 {
 		return err
+	}
+	return c.born(box.PID)
+}
+
+// born writes down which process is the container's first.
+func (c *record) born(pid int) error {
+	var alive bool
+	c.PID = pid
+	if c.StartTicks, alive = startTicks(pid); !alive {
+		return naru.Errorf(naru.Failed, "the container's init ended while the container was created")
 	}
 	return c.save()
 }

@@ -2,9 +2,7 @@ package ociruntime
 
 import (
 	"context"
-	"fmt"
 	"os"
-	"os/signal"
 	"strconv"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -22,6 +20,7 @@ type ExecOptions struct {
 	ConsoleSocket string
 	Detach        bool
 	IgnorePaused  bool
+	Signals       <-chan os.Signal // are passed on unless detached
 	Stdio
 }
 
@@ -57,10 +56,12 @@ func (r *Runtime) Exec(ctx context.Context, o ExecOptions) (status int, err erro
 	if err := writePID(o.PIDFile, box.PID); err != nil || o.Detach {
 		return 0, err
 	}
-	return accompany(ctx, box, o.Files)
+	return accompany(ctx, box, o.Files, o.Signals)
 }
 
-func (r *Runtime) enter(ctx context.Context, c *record, p *specs.Process, o ExecOptions) (box *sandbox.Sandbox, err error) {
+func (r *Runtime) enter(ctx context.Context, c *record, p *specs.Process, o ExecOptions) (*sandbox.Sandbox, error) {
+	init := r.prepareInit()
+	defer init.close()
 	pidfd, err := c.pidfd()
 	if err != nil {
 		return nil, errNotRunning()
@@ -70,41 +71,37 @@ func (r *Runtime) enter(ctx context.Context, c *record, p *specs.Process, o Exec
 		ID: c.ID + "/exec", PID: c.PID, PidFD: pidfd, Process: p, Linux: c.Spec.Linux, CgroupPath: c.CgroupPath,
 		Files: o.Files, Keep: o.Keep, NotifyState: c.notifyState, KeepKeyring: c.KeepKeyring,
 	}
-	err = r.withInit(func(sp sandbox.Spawner) error {
-		box, err = sandbox.Exec(ctx, cfg, sp)
-		return err
-	})
-	return box, err
+	return sandbox.Exec(ctx, cfg, init)
 }
 
 // Run is create and start at once. Unless detached it stays until the program ends, deletes the container when keep
 // does not hold it, and returns the exit status.
-func (r *Runtime) Run(ctx context.Context, o CreateOptions, detach, keep bool) (status int, err error) {
-	c, box, err := r.create(ctx, o)
+func (r *Runtime) Run(ctx context.Context, o CreateOptions, keep bool) (status int, err error) {
+	c, box, err := r.create(ctx, o, true)
 	if err != nil {
 		return 0, err
 	}
 	defer func() { r.warn(box.Close()) }()
-	if err := r.start(ctx, c); err != nil {
+	if c.gated {
+		err = r.start(ctx, c)
+	}
+	if err != nil {
 		r.warn(kill(box))
 		r.warn(r.Delete(context.WithoutCancel(ctx), o.ID, true))
 		return 0, err
 	}
-	if detach {
+	if o.Detach {
 		return 0, nil
 	}
-	status, err = accompany(ctx, box, o.Files)
+	status, err = accompany(ctx, box, o.Files, o.Signals)
 	if err == nil && !keep {
-		err = r.Delete(context.WithoutCancel(ctx), o.ID, true)
+		err = r.remove(context.WithoutCancel(ctx), c)
 	}
 	return status, err
 }
 
 // accompany passes signals on to a process until it ends, and joins its terminal with ours.
-func accompany(ctx context.Context, box *sandbox.Sandbox, files [3]*os.File) (status int, err error) {
-	signals := make(chan os.Signal, 64)
-	signal.Notify(signals, passedOn()...)
-	defer signal.Stop(signals)
+func accompany(ctx context.Context, box *sandbox.Sandbox, files [3]*os.File, signals <-chan os.Signal) (status int, err error) {
 	session, err := openConsole(box.Console, files)
 	if err != nil {
 		return 0, err
@@ -128,9 +125,9 @@ func accompany(ctx context.Context, box *sandbox.Sandbox, files [3]*os.File) (st
 	}
 }
 
-// passedOn are the signals that somebody sends on purpose. Asking for all would wake threads 500 times: the Go runtime
-// has a thread of its own take each of them up, and let go of it again.
-func passedOn() []os.Signal {
+// PassedOn are the signals that somebody sends on purpose. Asking for all would wake threads 500 times: the Go runtime has
+// a thread of its own take each of them up.
+func PassedOn() []os.Signal {
 	return []os.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM, unix.SIGTERM,
 		unix.SIGCONT, unix.SIGTSTP, unix.SIGWINCH}
 }
@@ -163,13 +160,4 @@ func checkConsole(terminal, detach bool, socket string) error {
 		return naru.Errorf(naru.InvalidArgument, "a console socket (--console-socket) is of no use without a terminal")
 	}
 	return nil
-}
-
-// CheckConsole says whether a bundle and the options of create agree about a terminal.
-func (o CreateOptions) CheckConsole(detach bool) error {
-	_, s, err := readBundle(o.Bundle)
-	if err != nil {
-		return fmt.Errorf("check the terminal: %w", err)
-	}
-	return checkConsole(s.Process.Terminal, detach, o.ConsoleSocket)
 }

@@ -129,7 +129,7 @@ func (l *lab) run() string {
 	l.must(l.out.Truncate(0))
 	_, err := l.out.Seek(0, io.SeekStart)
 	l.must(err)
-	status, err := l.runtime.Run(l.ctx, l.options("run"), false, false)
+	status, err := l.runtime.Run(l.ctx, l.options("run"), false)
 	l.must(err)
 	if status != 0 {
 		l.Errorf("exit status %d: %s", status, l.said())

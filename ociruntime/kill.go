@@ -127,6 +127,11 @@ func (r *Runtime) Delete(ctx context.Context, id string, force bool) error {
 	if err := c.end(); err != nil {
 		return err
 	}
+	return r.remove(ctx, c)
+}
+
+// remove forgets a container whose process has ended.
+func (r *Runtime) remove(ctx context.Context, c *record) error {
 	if err := sandbox.RemoveCgroup(ctx, c.CgroupPath); err != nil {
 		return err
 	}

@@ -48,7 +48,7 @@ func TestLabelsOfAppArmorConfine(t *testing.T) {
 		t.Errorf("exec: %d, %v, %q", status, err, l.said())
 	}
 	l.spec.Process.ApparmorProfile = "naru-test-is-not-loaded"
-	_, err := l.runtime.Run(l.ctx, l.options("run"), false, false)
+	_, err := l.runtime.Run(l.ctx, l.options("run"), false)
 	l.wantError(err, `spec field process.apparmorProfile "naru-test-is-not-loaded": no such profile is loaded`)
 }
 
@@ -108,6 +108,6 @@ func TestLabelsOfSELinuxConfine(t *testing.T) {
 		t.Errorf("exec: %d, %v, %q", status, err, l.said())
 	}
 	l.spec.Process.SelinuxLabel = "system_u:system_r:nobody_t"
-	_, err = l.runtime.Run(l.ctx, l.options("run"), false, false)
+	_, err = l.runtime.Run(l.ctx, l.options("run"), false)
 	l.wantError(err, `spec field process.selinuxLabel "system_u:system_r:nobody_t": the policy has no such label`)
 }

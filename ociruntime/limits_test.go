@@ -238,7 +238,7 @@ func TestLargeConfigurations(t *testing.T) {
 	}
 	l.spec.Mounts = append(whole[:len(whole):len(whole)], manyMounts("bind")...)
 	l.must(l.out.Truncate(0))
-	if status, err := l.runtime.Run(l.ctx, l.options("run"), false, false); err != nil {
+	if status, err := l.runtime.Run(l.ctx, l.options("run"), false); err != nil {
 		l.wantError(err, "too many open files") // where the limit is that low
 	} else if got := strings.Trim(l.said(), "\x00"); status != 0 || got != "10000" {
 		t.Errorf("10,000 binds: %d, %q", status, got)
@@ -252,7 +252,7 @@ func TestLargeConfigurations(t *testing.T) {
 	}
 	l.spec.Annotations = nil
 	l.spec.Process.Env = append(l.spec.Process.Env, "BIG="+big)
-	_, err := l.runtime.Run(l.ctx, l.options("run"), false, false)
+	_, err := l.runtime.Run(l.ctx, l.options("run"), false)
 	l.wantError(err, "argument list too long")
 	l.spec.Annotations = map[string]string{"big": big}
 	l.wantError(l.runtime.Create(l.ctx, l.options("big")), "more than 16777216")

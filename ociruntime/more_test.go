@@ -37,7 +37,7 @@ func TestMemoryPolicy(t *testing.T) {
 	l.spec.Linux.MemoryPolicy = &specs.LinuxMemoryPolicy{Mode: specs.MpolInterleave, Nodes: "0"}
 	l.sh("head -n1 /proc/self/numa_maps | cut -d' ' -f2")
 	if _, err := os.Stat("/proc/self/numa_maps"); err != nil {
-		_, err := l.runtime.Run(l.ctx, l.options("run"), false, false)
+		_, err := l.runtime.Run(l.ctx, l.options("run"), false)
 		l.wantError(err, "memory-policy: function not implemented")
 		return
 	}
@@ -361,7 +361,7 @@ func TestSocketsOfSystemd(t *testing.T) {
 	l.sh("echo $LISTEN_FDS $LISTEN_PID; cat <&3")
 	o := l.options("run")
 	o.ListenFDs, o.Keep = 1, []*os.File{socket}
-	if status, err := l.runtime.Run(l.ctx, o, false, false); err != nil || status != 0 || l.said() != "1 1\na socket" {
+	if status, err := l.runtime.Run(l.ctx, o, false); err != nil || status != 0 || l.said() != "1 1\na socket" {
 		t.Errorf("%d, %v, said %q", status, err, l.said())
 	}
 }
@@ -382,7 +382,7 @@ func TestSessionKeyring(t *testing.T) {
 	o := l.options("run")
 	o.KeepKeyring = true
 	l.must(l.out.Truncate(0))
-	if status, err := l.runtime.Run(l.ctx, o, false, false); err != nil || status != 0 || strings.Contains(l.said(), own) {
+	if status, err := l.runtime.Run(l.ctx, o, false); err != nil || status != 0 || strings.Contains(l.said(), own) {
 		t.Errorf("--no-new-keyring: %d, %v, it sees\n%s", status, err, l.said())
 	}
 }

@@ -45,7 +45,8 @@ type record struct {
 	KeepKeyring bool              `json:"keep_keyring,omitempty"`
 	Spec        *specs.Spec       `json:"config"`
 
-	dir string
+	dir   string
+	gated bool // its init waits for Start when it has been created
 }
 
 // State is what `state` and `list` print: the spec's, with runc's additions.

@@ -45,6 +45,8 @@ type OCI struct {
 	// Gate is a listening socket at which the init waits for Release, once all but its program is in place: Start
 	// returns then.
 	Gate *os.File
+	// Born is told the init's pid before it may execute: what is written down then is there when the program runs.
+	Born func(pid int) error
 	// BeforePivot is called when everything but the new root is in place.
 	BeforePivot func(ctx context.Context, pid int) error
 	// HookState makes what the hooks read that run inside; nil refuses a spec with hooks.
@@ -163,6 +165,11 @@ func (s *session) setUp(ctx context.Context, cfg *Config, p *plan) error {
 	}
 	if err := s.beforePivot(ctx, cfg.OCI.BeforePivot); err != nil {
 		return err
+	}
+	if cfg.OCI.Born != nil {
+		if err := cfg.OCI.Born(s.process.PID); err != nil {
+			return err
+		}
 	}
 	if cfg.Attach == nil {
 		return s.letGo()

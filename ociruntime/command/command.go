@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"runtime/debug"
 	"strconv"
@@ -196,7 +197,7 @@ func (c *face) runCommand(f *globals) *cobra.Command {
 		if err != nil {
 			return 0, err
 		}
-		return r.Run(ctx, options, *detach, *keep)
+		return r.Run(ctx, options, *keep)
 	}))
 	return cmd
 }
@@ -246,11 +247,22 @@ func (f *createFlags) options(id string, detach bool) (o ociruntime.CreateOption
 		return o, naru.Errorf(naru.Unimplemented, "--no-pivot is not supported: it would let a container out of its root")
 	}
 	o = f.CreateOptions
-	o.ID, o.ListenFDs = id, listenFDs()
+	o.ID, o.Detach, o.ListenFDs = id, detach, listenFDs()
+	if !detach {
+		o.Signals = passedOn()
+	}
 	if o.Stdio, err = stdio(f.preserve + o.ListenFDs); err != nil {
 		return o, err
 	}
-	return o, o.CheckConsole(detach)
+	return o, nil
+}
+
+// passedOn takes up the signals that are for the container's process. It does not wait for the Go runtime, which wakes
+// threads for each; and nobody gives them back, for with the process this program ends.
+func passedOn() <-chan os.Signal {
+	signals := make(chan os.Signal, 64)
+	go signal.Notify(signals, ociruntime.PassedOn()...)
+	return signals
 }
 
 // listenFDs are how many sockets systemd, or who does as it does, has opened for the container: the first ones from 3 on. They

@@ -45,6 +45,9 @@ func (c *face) execCommand(f *globals) *cobra.Command {
 		if o.Stdio, err = stdio(e.preserve); err != nil {
 			return 0, err
 		}
+		if !o.Detach {
+			o.Signals = passedOn()
+		}
 		o.Process = func(own *specs.Process) (*specs.Process, error) { return e.process(own, args[1:], cmd) }
 		return r.Exec(ctx, o)
 	})
