@@ -148,6 +148,7 @@ func (b *birth) fork() error {
 	}
 	pid, errno := forkDirect(&b.child)
 	if errno != 0 {
+		b.pidFD = -1 // the kernel may have written down the number of one that it has closed since
 		return fmt.Errorf("clone into new namespaces: %w", errno)
 	}
 	b.pid = int(pid)
