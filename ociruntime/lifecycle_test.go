@@ -35,6 +35,28 @@ func TestLifecycle(t *testing.T) {
 	l.wantError(err, "container does not exist")
 }
 
+// runtime.md, Kill: "This operation MUST send the specified signal to the container process." Who stays with a container
+// passes on what it gets.
+func TestSignals(t *testing.T) {
+	l := newLab(t)
+	l.sh("trap 'echo usr1' USR1; trap 'exit 7' TERM; echo ready; while :; do sleep 0.02; done")
+	l.create("signals")
+	l.must(l.runtime.Start(l.ctx, id("signals")))
+	l.waitFor("the program's word", func() bool { return l.said() == "ready" })
+	l.must(l.runtime.Kill(id("signals"), unix.SIGUSR1, false))
+	l.waitFor("its answer", func() bool { return l.said() == "ready\nusr1" })
+	l.stop("signals")
+	l.must(l.runtime.Delete(l.ctx, id("signals"), false))
+
+	signals := make(chan os.Signal, 1)
+	signals <- unix.SIGKILL
+	o := l.options("run")
+	o.Signals = signals
+	if status, err := l.runtime.Run(l.ctx, o, false); err != nil || status != 128+9 {
+		t.Errorf("exit status %d, %v", status, err)
+	}
+}
+
 // runtime.md, Create: "the ID provided MUST be unique across all containers within the scope of the runtime. If it is
 // not, the implementation MUST generate an error, and a new container MUST NOT be created".
 func TestAnIDIsUnique(t *testing.T) {
