@@ -73,6 +73,15 @@ func healthCheck(spec ContainerSpec, img image.Image) (*naru.HealthCheck, error)
 	return &said, checkHealth(spec, said)
 }
 
+// ImageHealth is how a container of the image is asked of which no more is said: by its HEALTHCHECK, or nil.
+func (e *Engine) ImageHealth(ctx context.Context, image string) (*naru.HealthCheck, error) {
+	img, err := e.cfg.Images.Find(ctx, image)
+	if err != nil {
+		return nil, err
+	}
+	return healthCheck(ContainerSpec{Image: image}, img)
+}
+
 // asks reports whether the check says what to ask.
 func asks(check naru.HealthCheck) bool {
 	return len(check.Command) > 0 || check.HTTPPath != "" || check.Port != 0

@@ -39,10 +39,11 @@ type ServiceSpec struct {
 	StopSignal string        `json:"stop_signal,omitempty"` // default: the image's, else SIGTERM
 	StopGrace  time.Duration `json:"stop_grace,omitempty"`  // between stop signal and SIGKILL; default DefaultStopGrace
 
-	Port    uint16       `json:"port,omitempty"` // where it listens; given to it as PORT; 0: the image's EXPOSE, else none
-	Health  *HealthCheck `json:"health,omitempty"`
-	Routes  []RouteSpec  `json:"routes,omitempty"`
-	Rollout RolloutSpec  `json:"rollout,omitzero"`
+	Port     uint16       `json:"port,omitempty"`      // where it listens; given to it as PORT; 0: the image's EXPOSE, else none
+	Health   *HealthCheck `json:"health,omitempty"`    // nil: the image's HEALTHCHECK, else none
+	NoHealth bool         `json:"no_health,omitempty"` // not even the image's
+	Routes   []RouteSpec  `json:"routes,omitempty"`
+	Rollout  RolloutSpec  `json:"rollout,omitzero"`
 }
 
 // DefaultStopGrace is Compose's default stop_grace_period.
@@ -110,7 +111,7 @@ const (
 )
 
 // HealthCheck tells a well container from one that is not: by a Command, by a GET of HTTPPath, or, with neither, by
-// whether Port accepts a connection. Of an app's service it decides which instances are ready; without a check an
+// whether Port accepts a connection. Of an app's service it decides which instances are ready; without any check an
 // instance is ready when the service's Port accepts a connection, or, without a Port, when it has run for a second.
 type HealthCheck struct {
 	Command       []string      `json:"command,omitempty"`   // exit status 0 means healthy

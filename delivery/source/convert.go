@@ -82,7 +82,7 @@ func (c *converter) service(s types.ServiceConfig) (naru.ServiceSpec, extension)
 		spec.StopGrace = time.Duration(*s.StopGracePeriod)
 	}
 	if spec.Health == nil {
-		spec.Health = c.healthcheck(s)
+		spec.Health, spec.NoHealth = c.healthcheck(s)
 	}
 	return spec, ext
 }

@@ -19,11 +19,14 @@ const (
 	healthRetries   = 3
 )
 
-// healthcheck is Compose's way to say it: a command.
-func (c *converter) healthcheck(s types.ServiceConfig) *naru.HealthCheck {
+// healthcheck is Compose's way to say it: a command, or that the image's own is not to be asked.
+func (c *converter) healthcheck(s types.ServiceConfig) (check *naru.HealthCheck, none bool) {
 	h := s.HealthCheck
-	if h == nil || h.Disable || len(h.Test) > 0 && h.Test[0] == "NONE" {
-		return nil
+	switch {
+	case h == nil:
+		return nil, false
+	case h.Disable || len(h.Test) > 0 && h.Test[0] == "NONE":
+		return nil, true
 	}
 	at := c.at(s.Name, "healthcheck")
 	command, ok := healthCommand(h.Test)
@@ -33,14 +36,14 @@ func (c *converter) healthcheck(s types.ServiceConfig) *naru.HealthCheck {
 	if h.Retries != nil && *h.Retries > math.MaxInt32 {
 		c.invalid(at, "healthcheck: %d retries are too many", *h.Retries)
 	}
-	check := &naru.HealthCheck{Command: command, Interval: composeInterval, Timeout: composeTimeout, Retries: healthRetries}
+	check = &naru.HealthCheck{Command: command, Interval: composeInterval, Timeout: composeTimeout, Retries: healthRetries}
 	setDuration(&check.Interval, h.Interval)
 	setDuration(&check.Timeout, h.Timeout)
 	setDuration(&check.StartPeriod, h.StartPeriod)
 	if h.Retries != nil && *h.Retries > 0 {
 		check.Retries = int(min(*h.Retries, math.MaxInt32))
 	}
-	return check
+	return check, false
 }
 
 // healthCommand turns Compose's test, whose first word says how to read the rest, into a command.

@@ -68,7 +68,7 @@ func (m *Machine) isInstance(c engine.Container) bool {
 // look brings the instances up to what the engine says of their containers.
 func (m *Machine) look(ctx context.Context) error {
 	containers := m.engine.Labelled(labelApp)
-	if err := m.findPorts(ctx); err != nil {
+	if err := m.askImages(ctx); err != nil {
 		return err
 	}
 	m.mu.Lock()
@@ -160,30 +160,45 @@ func exitReason(c engine.Container) string {
 	return fmt.Sprintf("exited with status %d", c.ExitCode)
 }
 
-// findPorts learns where the instances of new sets listen: the service's port, else what the image exposes.
-func (m *Machine) findPorts(ctx context.Context) error {
-	for _, s := range m.portless() {
-		port := s.Service.Port
-		if port == 0 {
-			exposed, err := m.engine.ExposedPort(ctx, string(s.Service.ImageDigest))
-			if err != nil && naru.CodeOf(err) != naru.NotFound {
-				return fmt.Errorf("look what port %s listens on: %w", s.Key, err)
-			}
-			port = exposed
+// askImages learns of new sets what their service leaves to the image: where the instances listen, and how they are asked
+// whether they are well.
+func (m *Machine) askImages(ctx context.Context) error {
+	for _, s := range m.unasked() {
+		port, check, err := m.askImage(ctx, s.Service)
+		code := naru.CodeOf(err)
+		if err != nil && code != naru.NotFound && code != naru.InvalidArgument {
+			return fmt.Errorf("look what the image of %s says: %w", s.Key, err)
 		}
 		m.mu.Lock()
-		s.port = port
+		s.port, s.health, s.asked = port, check, code != naru.NotFound
+		if code == naru.InvalidArgument && !s.everReady {
+			s.failure = fmt.Sprintf("service %s: its image: %v", s.Service.Name, err)
+		}
 		m.mu.Unlock()
 	}
 	return nil
 }
 
-func (m *Machine) portless() (out []*set) {
+// askImage returns what the service says, else what its image does.
+func (m *Machine) askImage(ctx context.Context, svc naru.ReleasedService) (port uint16, check *naru.HealthCheck, err error) {
+	port, check = svc.Port, svc.Health
+	if port == 0 {
+		if port, err = m.engine.ExposedPort(ctx, string(svc.ImageDigest)); err != nil {
+			return port, check, err
+		}
+	}
+	if check == nil && !svc.NoHealth {
+		check, err = m.engine.ImageHealth(ctx, string(svc.ImageDigest))
+	}
+	return port, check, err
+}
+
+func (m *Machine) unasked() (out []*set) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, a := range m.apps {
 		for _, s := range a.sets {
-			if s.port == 0 {
+			if !s.asked {
 				out = append(out, s)
 			}
 		}

@@ -60,8 +60,10 @@ type set struct {
 	target.Set
 	Removing bool `json:"removing,omitempty"`
 
-	port      uint16 // where its instances listen; zero: nowhere
-	creating  int    // instances that are being made
+	asked     bool              // the image, for what the service leaves to it
+	port      uint16            // where its instances listen; zero: nowhere
+	health    *naru.HealthCheck // nil: there is none
+	creating  int               // instances that are being made
 	notBefore time.Time
 	failures  int // creations that failed in a row
 	failure   string

@@ -25,7 +25,7 @@ const (
 // probe asks the instance until ctx ends: eagerly until it is ready, then at its health check's pace. Without a health
 // check an instance that was ready once stays so as long as it runs.
 func (m *Machine) probe(ctx context.Context, s *set, i *instance) {
-	check, ask := s.Service.Health, m.proberOf(s, i)
+	check, ask := m.proberOf(s, i)
 	wait, misses := eagerInterval, 0
 	for {
 		err := ask(ctx)
@@ -101,18 +101,18 @@ func patienceEnded(check *naru.HealthCheck, running time.Duration) bool {
 	return running > check.StartPeriod+time.Duration(max(check.Retries, 1))*(check.Interval+check.Timeout)
 }
 
-// proberOf chooses how an instance is asked.
-func (m *Machine) proberOf(s *set, i *instance) prober {
+// proberOf chooses how an instance is asked; check is nil without a health check.
+func (m *Machine) proberOf(s *set, i *instance) (check *naru.HealthCheck, ask prober) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	ep := s.endpoint(i)
 	switch {
-	case s.Service.Health != nil:
-		return m.asker(i.id, *s.Service.Health, ep.Port())
+	case s.health != nil:
+		return s.health, m.asker(i.id, *s.health, ep.Port())
 	case ep.IsValid():
-		return m.asker(i.id, naru.HealthCheck{Timeout: connectTimeout}, ep.Port())
+		return nil, m.asker(i.id, naru.HealthCheck{Timeout: connectTimeout}, ep.Port())
 	}
-	return ageProber(i.runsSince)
+	return nil, ageProber(i.runsSince)
 }
 
 // asker lets the engine ask.

@@ -44,3 +44,24 @@ func TestHealthOfAContainer(t *testing.T) {
 	d.OK("container", "rm", "-f", "web")
 	d.Settles(before)
 }
+
+// TestAServiceIsAskedAsItsImageSays: an image's HEALTHCHECK decides who is ready, as with compose, unless the app file says
+// otherwise or wants none.
+func TestAServiceIsAskedAsItsImageSays(t *testing.T) {
+	d := start(t)
+	ill := site("one").with(files{"Dockerfile": site("one")["Dockerfile"] + "HEALTHCHECK --interval=100ms --timeout=2s --retries=1 CMD test -e /well\n"})
+	if r := d.Naru("up", ill.write(t)); r.Code == 0 || !strings.Contains(r.Stderr, "its health check does not pass") {
+		t.Errorf("an image whose check fails: %v", r)
+	}
+	for how, more := range map[string]string{
+		"wanted none":          "    healthcheck: {disable: true}\n",
+		"refused in its test":  "    healthcheck: {test: [NONE]}\n",
+		"asked another way":    "    healthcheck: {test: [CMD, \"true\"]}\n",
+		"asked in naru's way":  "    x-naru: {health: {http: /}}\n",
+		"well, as it was told": "    command: [sh, -c, touch /well; exec httpd -f -p 8080 -h /www]\n",
+	} {
+		if r := d.Naru("up", ill.with(files{"compose.yaml": ill["compose.yaml"] + more}).write(t)); r.Code != 0 {
+			t.Errorf("%s: %v", how, r)
+		}
+	}
+}
