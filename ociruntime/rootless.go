@@ -7,6 +7,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"naru/engine/rootless"
+	"naru/engine/sandbox"
 	"naru/engine/sandbox/fork"
 	"naru/naru"
 )
@@ -33,6 +34,16 @@ func (r *Runtime) within(s *specs.Spec) (*specs.Spec, error) {
 	inner := *s
 	inner.Linux = &linux
 	return &inner, nil
+}
+
+// Delegate prepares an ordinary user's own cgroup for a container that is to be limited, unless the configuration says where
+// it is to be. It is for the process that the user has started, before it starts another.
+func (o CreateOptions) Delegate() error {
+	_, s, err := readBundle(o.Bundle)
+	if err != nil || s.Linux.CgroupsPath != "" || !sandbox.Limits(s.Linux.Resources) {
+		return err
+	}
+	return sandbox.Delegate()
 }
 
 // checkRootless refuses what only the host's root can have.

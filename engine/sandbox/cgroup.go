@@ -62,10 +62,15 @@ func newCgroup(path string, l *specs.Linux) (*cgroup, error) {
 // refuseLimits refuses limits of a container that has no cgroup. Rules for devices are no loss: who has no cgroup is an
 // ordinary user, who may not open them.
 func refuseLimits(r *specs.LinuxResources) error {
-	if reflect.DeepEqual(cgroupResources(r), cgroupResources(nil)) {
+	if !Limits(r) {
 		return nil
 	}
 	return noCgroup("limits (spec field linux.resources) cannot be kept")
+}
+
+// Limits says whether there is a limit that takes a cgroup's controllers. Rules for devices take none.
+func Limits(r *specs.LinuxResources) bool {
+	return !reflect.DeepEqual(cgroupResources(r), cgroupResources(nil))
 }
 
 // noCgroup says what an ordinary user cannot have.

@@ -32,10 +32,10 @@ const delegateLeaf = "naru-daemon"
 
 // Delegate prepares the cgroup v2 that this process, an ordinary user's, is in for containers with limits, when it was
 // delegated to the user: this process moves below it, and what it has of controllers is handed on to its children. It
-// does nothing when nothing was delegated.
+// does nothing when nothing was delegated, or when that has been done before.
 func Delegate() error {
 	own := delegated(os.Getpid())
-	if own == "" {
+	if own == "" || filepath.Base(own) == delegateLeaf {
 		return nil
 	}
 	dir := filepath.Join(cgroupMount, own)

@@ -164,8 +164,12 @@ func (p *plan) planMount(s *specs.Spec, m *specs.Mount, host facts) error {
 	case o.bind || m.Type == "bind":
 		return p.planBind(m, o)
 	case m.Type == "cgroup" || m.Type == "cgroup2":
+		if host.Unified && host.UserNS && p.bindsSysfs(s) {
+			// The host's comes along with its sysfs, and the kernel mounts nothing on itself.
+			p.add(program.Op{Kind: program.Mount, Path: m.Destination, Type: "tmpfs", Source: "cgroup", Flags: unix.MS_RDONLY, Data: "mode=755"})
+		}
 		return p.planCgroupMount(m, o, host)
-	case m.Type == "sysfs" && p.idmaps.any() && !newNamespace(s, specs.NetworkNamespace):
+	case m.Type == "sysfs" && p.bindsSysfs(s):
 		// The kernel mounts sysfs only for who owns the network namespace: the host's stands in, without what the
 		// host has mounted in it.
 		return p.planBind(&specs.Mount{Destination: m.Destination, Source: "/sys"}, hostSysfs(o, host))
@@ -180,6 +184,11 @@ func (p *plan) planMount(s *specs.Spec, m *specs.Mount, host facts) error {
 		p.add(program.Op{Kind: program.Propagate, Path: m.Destination, Flags: o.spread})
 	}
 	return nil
+}
+
+// bindsSysfs says whether the host's sysfs stands in for the container's.
+func (p *plan) bindsSysfs(s *specs.Spec) bool {
+	return p.idmaps.any() && !newNamespace(s, specs.NetworkNamespace)
 }
 
 // hostSysfs are the options of the host's sysfs. In a user namespace the kernel lets nobody look below what the host has

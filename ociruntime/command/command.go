@@ -209,6 +209,9 @@ func asRoot(o *createFlags, make verb) verb {
 		if os.Geteuid() == 0 {
 			return make(ctx, r, args)
 		}
+		if err := o.Delegate(); err != nil {
+			return 0, err
+		}
 		ids, lacking := rootless.OwnIDs()
 		own, err := stdio(o.preserve + listenFDs())
 		if err != nil {

@@ -68,8 +68,8 @@ func TestOCIWithTheOwnIDAlone(t *testing.T) {
 		t.Errorf("exec: %s", got)
 	}
 	if exec.Command("ps", "--version").Run() == nil { // procps has it, busybox does not
-		if got := p.oci("ps", "box", "-e", "-o", "args,pid"); !strings.HasPrefix(got, "COMMAND") || strings.Count(got, "\n") != 1 || !strings.Contains(got, "sleep 1000") {
-			t.Errorf("ps -e -o args,pid: %s", got)
+		if got := p.oci("ps", "box", "-e", "-o", "pid,args"); !strings.Contains(got, "PID COMMAND") || strings.Count(got, "\n") != 1 || !strings.Contains(got, "sleep 1000") {
+			t.Errorf("ps -e -o pid,args: %s", got)
 		}
 	}
 	if got := p.oci("ps", "box"); !strings.Contains(got, "sleep 1000") {
@@ -112,6 +112,44 @@ func TestOCIWithFurtherIDs(t *testing.T) {
 	p.oci("run", "--detach", "--bundle", p.path("box"), "box")
 	if got := p.oci("exec", "--user", "1:1", "box", "id", "-u"); got != "1" {
 		t.Errorf("exec: %s", got)
+	}
+	p.oci("delete", "--force", "box")
+}
+
+// TestOCIInADelegatedCgroup has limits that hold, in a cgroup v2 that root gave to the user. It is the user's alone: the first
+// create moves the runtime below it.
+func TestOCIInADelegatedCgroup(t *testing.T) {
+	p := newPerson(t, false)
+	group := p.delegate()
+	if !strings.Contains(p.read(filepath.Join(group, "cgroup.controllers")), "memory") {
+		t.Skip("needs cgroup v2 with all controllers: make test-vm boots such a machine")
+	}
+	memory, pids, quota, period := int64(64<<20), int64(8), int64(20000), uint64(100000)
+	s := p.bundle()
+	s.Linux.Resources = &specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: &memory}, Pids: &specs.LinuxPids{Limit: &pids},
+		CPU: &specs.LinuxCPU{Quota: &quota, Period: &period}}
+	for limit, c := range holds() {
+		s.Process.Args = []string{"sh", "-c", c.script}
+		p.write(s)
+		out, status := p.runIn(group, "naru-oci", "run", "--bundle", p.path("box"), "box")
+		c.check(t, limit, out, status)
+	}
+	s.Process.Args = []string{"sleep", "1000"}
+	p.write(s)
+	if out, status := p.runIn(group, "naru-oci", "run", "--detach", "--bundle", p.path("box"), "box"); status != 0 {
+		t.Errorf("run: exit status %d, %s", status, out)
+	}
+	if out, status := p.runIn(group, "naru-oci", "exec", "box", "sh", "-c", readLimits); status != 0 || out != "67108864 20000 100000 8" {
+		t.Errorf("limits: exit status %d, %s", status, out)
+	}
+	for _, args := range [][]string{{"pause"}, {"resume"}, {"update", "--memory", "96m"}} {
+		p.oci(append(args, "box")...)
+	}
+	if out, status := p.runIn(group, "naru-oci", "exec", "box", "cat", "/sys/fs/cgroup/memory.max"); status != 0 || out != "100663296" {
+		t.Errorf("exec: exit status %d, %s", status, out)
+	}
+	if got := p.oci("events", "--stats", "box"); !strings.Contains(got, `"limit":100663296`) {
+		t.Errorf("events: %s", got)
 	}
 	p.oci("delete", "--force", "box")
 }

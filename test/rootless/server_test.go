@@ -47,11 +47,8 @@ func (d *daemon) start() {
 	d.check(err)
 	defer log.Close()
 	d.cmd = d.command("naru", "server")
-	if d.cgroup != "" { // only root may move it from where it is
-		enter := append([]string{"-c", `echo $$ >"$0" && exec "$@"`, filepath.Join(d.cgroup, "cgroup.procs")}, d.cmd.Args...)
-		env := d.cmd.Env
-		d.cmd = d.asRoot("sh", enter...)
-		d.cmd.Env = env
+	if d.cgroup != "" {
+		d.cmd = d.within(d.cgroup, d.cmd)
 	}
 	d.cmd.Stdout, d.cmd.Stderr = log, log
 	d.check(d.cmd.Start())
@@ -283,8 +280,38 @@ func TestDelegatedCgroup(t *testing.T) {
 		d.refused("memory", "naru", "container", "run", "--rm", "-m", "64m", "busybox", "true")
 		return
 	}
-	if got := d.ok("naru", "container", "run", "--rm", "-m", "64m", "busybox", "cat", "/sys/fs/cgroup/memory.max"); got != "67108864" {
-		t.Errorf("memory.max: %s", got)
+	if got := d.ok("naru", "container", "run", "--rm", "-m", "64m", "--cpus", "0.2", "--pids-limit", "8", "busybox", "sh", "-c", readLimits); got != "67108864 20000 100000 8" {
+		t.Errorf("limits: %s", got)
+	}
+	for limit, c := range holds() {
+		out, status := d.run("naru", "container", "run", "--rm", "-m", "64m", "--cpus", "0.2", "--pids-limit", "8", "busybox", "sh", "-c", c.script)
+		c.check(t, limit, out, status)
+	}
+}
+
+// readLimits shows a container its limits: 64 MB of memory, a fifth of a processor, 8 processes.
+const readLimits = "cd /sys/fs/cgroup && echo $(cat memory.max cpu.max pids.max)"
+
+// hold is a script that a limit is in the way of.
+type hold struct {
+	script string
+	status int
+	says   string
+}
+
+// holds are what shows that the limits of readLimits hold, by their names.
+func holds() map[string]hold {
+	return map[string]hold{
+		"memory": {"dd if=/dev/zero of=/dev/null bs=200M count=1 2>/dev/null", 137, ""},
+		"pids":   {"for i in 1 2 3 4 5 6 7 8 9; do sleep 5 & done; wait", 2, "can't fork"},
+		"cpu":    {"i=0; while [ $i -lt 10000 ]; do i=$((i+1)); done; test $(grep nr_throttled /sys/fs/cgroup/cpu.stat | cut -d' ' -f2) -gt 0 && echo throttled", 0, "throttled"},
+	}
+}
+
+func (h hold) check(t *testing.T, limit, out string, status int) {
+	t.Helper()
+	if status != h.status || !strings.Contains(out, h.says) {
+		t.Errorf("the limit of %s: exit status %d, want %d: %q", limit, status, h.status, out)
 	}
 }
 
@@ -294,6 +321,7 @@ func (p *person) delegate() string {
 	group := fmt.Sprintf("/sys/fs/cgroup/naru-rootless-%d", os.Getpid())
 	script := fmt.Sprintf(`set -e
 [ -e /sys/fs/cgroup/cgroup.controllers ] || mount -t cgroup2 none /sys/fs/cgroup
+for c in cpu memory pids; do echo +$c >/sys/fs/cgroup/cgroup.subtree_control; done 2>/dev/null || true
 mkdir %[1]s
 chown %[2]d %[1]s %[1]s/cgroup.procs %[1]s/cgroup.subtree_control`, group, uid)
 	if out, err := p.asRoot("sh", "-c", script).CombinedOutput(); err != nil {
@@ -301,7 +329,7 @@ chown %[2]d %[1]s %[1]s/cgroup.procs %[1]s/cgroup.subtree_control`, group, uid)
 	}
 	p.Cleanup(func() {
 		p.nothingLeft()
-		if out, err := p.asRoot("rmdir", group+"/naru-daemon", group).CombinedOutput(); err != nil {
+		if out, err := p.asRoot("sh", "-c", "[ ! -d $0/naru-daemon ] || rmdir $0/naru-daemon; rmdir $0", group).CombinedOutput(); err != nil {
 			p.Errorf("more than the daemon's own cgroup is left: %v: %s", err, out)
 		}
 	})
@@ -309,9 +337,9 @@ chown %[2]d %[1]s %[1]s/cgroup.procs %[1]s/cgroup.subtree_control`, group, uid)
 }
 
 // read reads a file in the user's world.
-func (d *daemon) read(file string) string {
-	d.Helper()
-	out, err := d.asRoot("cat", file).Output()
-	d.check(err)
+func (p *person) read(file string) string {
+	p.Helper()
+	out, err := p.asRoot("cat", file).Output()
+	p.check(err)
 	return string(out)
 }

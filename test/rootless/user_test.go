@@ -102,15 +102,15 @@ func (p *person) check(errs ...error) {
 	}
 }
 
-// command is a program that the user runs at home.
+// command is a program that the user runs at home. What leads there has its path: busybox's shell would run busybox's.
 func (p *person) command(name string, args ...string) *exec.Cmd {
 	id := strconv.Itoa(uid)
-	return p.asRoot("setpriv", append([]string{"--reuid", id, "--regid", id, "--clear-groups", "--inh-caps=-all", name}, args...)...)
+	return p.asRoot(testkit.RequireCommand(p, "setpriv"), append([]string{"--reuid", id, "--regid", id, "--clear-groups", "--inh-caps=-all", name}, args...)...)
 }
 
 // asRoot is a program that root runs at the user's home.
 func (p *person) asRoot(name string, args ...string) *exec.Cmd {
-	cmd := exec.Command("nsenter", append([]string{"--target", strconv.Itoa(p.holder.Process.Pid), "--mount", "--net", "--wd=" + p.dir, name}, args...)...)
+	cmd := exec.Command(testkit.RequireCommand(p, "nsenter"), append([]string{"--target", strconv.Itoa(p.holder.Process.Pid), "--mount", "--net", "--wd=" + p.dir, name}, args...)...)
 	cmd.Env = []string{"PATH=" + p.bin + ":/usr/bin:/bin:/usr/sbin:/sbin", "HOME=" + p.dir, "XDG_RUNTIME_DIR=" + p.path("run")}
 	return cmd
 }
@@ -119,10 +119,26 @@ func (p *person) asRoot(name string, args ...string) *exec.Cmd {
 // that lives on holds it open.
 func (p *person) run(name string, args ...string) (string, int) {
 	p.Helper()
+	return p.end(p.command(name, args...))
+}
+
+// runIn is run in a cgroup that is the user's, or below it where naru has moved to.
+func (p *person) runIn(group, name string, args ...string) (string, int) {
+	p.Helper()
+	return p.end(p.within(group, p.command(name, args...)))
+}
+
+// within has root, who alone may move it from where it is, start a program of the user's in a cgroup.
+func (p *person) within(group string, cmd *exec.Cmd) *exec.Cmd {
+	enter := `{ echo $$ >"$0/naru-daemon/cgroup.procs" || echo $$ >"$0/cgroup.procs"; } 2>/dev/null && exec "$@"`
+	return p.asRoot("sh", append([]string{"-c", enter, group}, cmd.Args...)...)
+}
+
+func (p *person) end(cmd *exec.Cmd) (string, int) {
+	p.Helper()
 	file, err := os.Create(filepath.Join(filepath.Dir(p.dir), "said"))
 	p.check(err)
 	defer file.Close()
-	cmd := p.command(name, args...)
 	cmd.Stdout, cmd.Stderr = file, file
 	err = cmd.Run()
 	if cmd.ProcessState == nil {

@@ -66,6 +66,7 @@ func buildRoot(t *testing.T, k kernel, init []byte) string {
 	}
 	if naru := os.Getenv("NARU_BIN"); naru != "" {
 		copyFile(t, naru, filepath.Join(root, "bin", "naru"))
+		copyFile(t, filepath.Join(filepath.Dir(naru), "naru-oci"), filepath.Join(root, "bin", "naru-oci"))
 	}
 	writeFile(t, filepath.Join(root, "machine"), 0o644, machineScript)
 	writeFile(t, filepath.Join(root, "init"), 0o755, init)
@@ -149,6 +150,7 @@ func run(t *testing.T, stdin *bytes.Reader, name string, args ...string) {
 	}
 }
 
+// copyFile makes a file that everybody may execute; one that is setuid stays so.
 func copyFile(t *testing.T, from, to string) {
 	t.Helper()
 	body, err := os.ReadFile(from)
@@ -156,6 +158,13 @@ func copyFile(t *testing.T, from, to string) {
 		t.Fatal(err)
 	}
 	writeFile(t, to, 0o755, body)
+	info, err := os.Stat(from)
+	if err == nil && info.Mode()&os.ModeSetuid != 0 {
+		err = os.Chmod(to, 0o755|os.ModeSetuid)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func writeFile(t *testing.T, path string, mode os.FileMode, body []byte) {

@@ -7,7 +7,7 @@ mount -t sysfs sysfs /sys
 mount -t securityfs securityfs /sys/kernel/security
 [ -d /sys/fs/selinux ] && mount -t selinuxfs selinuxfs /sys/fs/selinux
 mount -t devtmpfs dev /dev 2>/dev/null
-mkdir -p /dev/pts /dev/shm /run /var/lib
+mkdir -p /dev/pts /dev/shm /run /mnt /var/lib
 mount -t devpts devpts /dev/pts
 mount -t tmpfs tmpfs /dev/shm
 mount -t tmpfs tmpfs /run

@@ -36,6 +36,7 @@ var suites = []suite{
 	{pkg: "test/e2e", run: "^TestSmoke$"},
 	{pkg: "test/faults", run: "^TestTheClockIsSet$"},
 	{pkg: "test/escape", run: "^TestQuotasHold$", builds: []string{"./attacker"}},
+	{pkg: "test/rootless", run: "DelegatedCgroup$"},
 }
 
 // kernels are the tests of the OCI runtime that another kernel, AppArmor and cgroup v2 make a difference to.
@@ -45,7 +46,7 @@ const kernels = "^Test(Labels|Limits|Time|Namespaces|UserNamespace|MountNamespac
 const keeper = "naru/cmd/naru-keeper"
 
 // programs of this machine that suites call beside busybox's.
-var programs = []string{"nft", "ip", "mke2fs", "mkfs.xfs"}
+var programs = []string{"nft", "ip", "mke2fs", "mkfs.xfs", "unshare", "nsenter", "setpriv", "newuidmap", "newgidmap"}
 
 // bootTimeout bounds a whole run: the boot takes seconds, and the tests some minutes on a machine that is emulated.
 const bootTimeout = 18 * time.Minute
