@@ -66,7 +66,11 @@ func (e *Engine) adoptOne(ctx context.Context, c Container, child keeper.Child, 
 	defer e.tell(en)
 	switch {
 	case c.State == Running && known && !child.Exited:
-		return e.watchAgain(ctx, en)
+		err := e.watchAgain(ctx, en)
+		if errors.Is(err, keeper.ErrExited) { // since the keeper was asked for its processes
+			return e.settleHeard(ctx, en)
+		}
+		return err
 	case c.State == Running && known:
 		return e.settleNow(ctx, en, child.Exit)
 	case c.State == Running:
@@ -90,6 +94,15 @@ func (e *Engine) adoptEnded(ctx context.Context, en *entry, c Container) error {
 		return e.revive(ctx, en, c)
 	}
 	return nil
+}
+
+// settleHeard settles the exit that the keeper has to tell of. The caller holds en.op.
+func (e *Engine) settleHeard(ctx context.Context, en *entry) error {
+	exit, err := e.cfg.Keeper.Wait(ctx, en.c.ID)
+	if err != nil {
+		return err
+	}
+	return e.settleNow(ctx, en, exit)
 }
 
 // settleNow settles an exit, and goes on trying beside everything else when that fails. The caller holds en.op.

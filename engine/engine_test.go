@@ -2,9 +2,12 @@ package engine_test
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -187,6 +190,37 @@ func TestANewEngineAdoptsWhatRunsAndHearsOfWhatEnded(t *testing.T) {
 	}
 	if err := r.Stop(t.Context(), stays.ID, 0); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// The keeper is asked for its processes first, and for each of them after that: meanwhile they may end.
+func TestWhatEndsWhileItIsAdopted(t *testing.T) {
+	r := newRig(t)
+	var all []engine.Container
+	for range 8 {
+		all = append(all, r.start(forever))
+	}
+	r.Shut()
+	killed := make(chan error)
+	go func() {
+		var errs []error
+		for _, c := range slices.Backward(all) {
+			errs = append(errs, unix.Kill(c.PID, unix.SIGKILL))
+			waitGone(t, c.PID)
+		}
+		killed <- errors.Join(errs...)
+	}()
+	r.Open()
+	if err := <-killed; err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for _, c := range all {
+		c, err := r.Wait(ctx, c.ID)
+		if err != nil || c.State != engine.Exited || c.Signal != int(unix.SIGKILL) {
+			t.Errorf("container %s is %s, by signal %d: %v", c.Name, c.State, c.Signal, err)
+		}
 	}
 }
 
