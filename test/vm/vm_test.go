@@ -33,7 +33,7 @@ var suites = []suite{
 	{pkg: "ociruntime", run: kernels, builds: []string{"../engine/sandbox/testdata/init"}},
 	{pkg: "engine/keeper", builds: []string{keeper}},
 	{pkg: "engine", builds: []string{keeper}},
-	{pkg: "test/e2e", run: "^TestSmoke$"},
+	{pkg: "test/e2e", run: "^Test(Smoke|AppArmor)$"},
 	{pkg: "test/faults", run: "^TestTheClockIsSet$"},
 	{pkg: "test/escape", run: "^TestQuotasHold$", builds: []string{"./attacker"}},
 	{pkg: "test/rootless", run: "DelegatedCgroup$"},
