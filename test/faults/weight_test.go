@@ -35,7 +35,7 @@ func (w weight) atMost(early weight) error {
 		late, early, room int64
 	}{
 		{"kB of memory of the daemon", int64(w.daemonRSS), int64(early.daemonRSS), int64(early.daemonRSS)/5 + 8<<10},
-		{"kB of memory of the keeper", int64(w.keeperRSS), int64(early.keeperRSS), 1 << 10},
+		{"kB of memory of the keeper", int64(w.keeperRSS), int64(early.keeperRSS), 2 << 10},
 		{"descriptors of the daemon", int64(w.daemonFDs), int64(early.daemonFDs), 2},
 		{"descriptors of the keeper", int64(w.keeperFDs), int64(early.keeperFDs), 0},
 		{"threads of the daemon", int64(w.threads), int64(early.threads), 8},
