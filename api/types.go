@@ -93,7 +93,8 @@ type ExecRequest struct {
 	User       string           `json:"user,omitempty"`
 	WorkingDir string           `json:"working_dir,omitempty"`
 	TTY        bool             `json:"tty,omitempty"`
-	Stdin      bool             `json:"stdin,omitempty"` // FrameStdin will come
+	Stdin      bool             `json:"stdin,omitempty"`  // FrameStdin will come
+	Detach     bool             `json:"detach,omitempty"` // of a container: answer when it runs, and let it run on
 	Size       *Size            `json:"size,omitempty"`
 }
 

@@ -29,6 +29,10 @@ func (e *Engine) Adopt(ctx context.Context) error {
 		e.logFailure("adopt container "+c.Name, e.adoptOne(ctx, c, child, ok))
 	}
 	for id, child := range children {
+		if e.runsDetached(id) {
+			e.watchDetached(id)
+			continue
+		}
 		e.logFailure("end "+id+", of an exec or of a container that is no more", e.endChild(ctx, child))
 	}
 	_, err = e.Fsck(ctx, true)

@@ -2,11 +2,15 @@ package engine
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"reflect"
+	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -33,41 +37,93 @@ type ExecSpec struct {
 // Exec runs a process in the container's namespaces, connected to the streams, and returns its exit status. The process
 // ends with the caller: when ctx ends it is killed.
 func (e *Engine) Exec(ctx context.Context, idOrName string, x ExecSpec, s Streams) (int, error) {
-	en, c, err := e.runningEntry(idOrName)
-	if err != nil {
-		return 0, err
-	}
-	if c.Paused {
-		return 0, naru.Errorf(naru.FailedPrecondition, "container %s is paused: unpause it first", c.Name)
-	}
-	spec, err := e.execSpec(ctx, c, x)
-	if err != nil {
-		return 0, err
-	}
-	pidfd, err := e.pidfd(en)
-	if err != nil {
-		return 0, err
-	}
-	defer closeAll(pidfd)
 	plumbing, err := newPlumbing(s, x.TTY)
 	if err != nil {
 		return 0, err
 	}
 	defer plumbing.close()
-	id := fmt.Sprintf("%s%s%d", c.ID, execMark, e.execs.Add(1))
-	box, err := sandbox.Exec(ctx, sandbox.ExecConfig{
-		Filters: e.filters,
-		ID:      id, PID: c.PID, PidFD: pidfd, Process: spec.Process, Linux: spec.Linux,
-		CgroupPath: e.cgroup(c.ID), Files: plumbing.theirs, Console: x.TTY,
-	}, spawnFunc(func(ctx context.Context, _ string, cmd fork.Cmd) (fork.Process, error) {
-		return e.cfg.Keeper.Spawn(ctx, id, cmd, keeper.Output{})
-	}))
+	id, box, err := e.startExec(ctx, idOrName, x, plumbing.theirs, strconv.FormatInt(e.execs.Add(1), 10))
 	if err != nil {
-		return 0, errors.Join(fmt.Errorf("exec in container %s: %w", c.Name, err), e.forgetChild(context.WithoutCancel(ctx), id))
+		return 0, err
 	}
 	defer closeAll(box.PidFD)
 	plumbing.connect(ctx, s, box.Console)
 	return e.finishExec(ctx, id, box, plumbing)
+}
+
+// detachedMark begins the number of an exec that belongs to no caller.
+const detachedMark = "d"
+
+// ExecDetached starts a process in the container's namespaces that nobody is connected to: it ends by itself or with the
+// container, whatever becomes of the caller and of the daemon.
+func (e *Engine) ExecDetached(ctx context.Context, idOrName string, x ExecSpec) error {
+	if x.TTY {
+		return naru.Errorf(naru.InvalidArgument, "nobody is at the terminal of a process that is detached: leave out one of the two")
+	}
+	var number [8]byte // among those of the daemons before, too
+	if _, err := rand.Read(number[:]); err != nil {
+		return fmt.Errorf("make an id: %w", err)
+	}
+	id, box, err := e.startExec(ctx, idOrName, x, [3]*os.File{}, detachedMark+hex.EncodeToString(number[:]))
+	if err != nil {
+		return err
+	}
+	closeAll(box.PidFD)
+	e.watchDetached(id)
+	return nil
+}
+
+// watchDetached lets the keeper forget a detached exec when it has ended.
+func (e *Engine) watchDetached(id string) {
+	e.waiting.Go(func() {
+		_, err := e.cfg.Keeper.Wait(e.life, id)
+		if e.life.Err() != nil {
+			return // the next daemon does
+		}
+		if err == nil {
+			err = e.cfg.Keeper.Forget(context.WithoutCancel(e.life), id)
+		}
+		e.logFailure("forget a detached exec", err)
+	})
+}
+
+// runsDetached says whether a keeper's process is a detached exec of a container that runs.
+func (e *Engine) runsDetached(id string) bool {
+	owner, number, _ := strings.Cut(id, execMark)
+	_, _, err := e.runningEntry(owner)
+	return err == nil && strings.HasPrefix(number, detachedMark)
+}
+
+// startExec starts a process in the container's namespaces, as the keeper's child with an id that number is the last of.
+func (e *Engine) startExec(ctx context.Context, idOrName string, x ExecSpec, files [3]*os.File, number string) (id string, _ *sandbox.Sandbox, err error) {
+	en, c, err := e.runningEntry(idOrName)
+	if err != nil {
+		return "", nil, err
+	}
+	if c.Paused {
+		return "", nil, naru.Errorf(naru.FailedPrecondition, "container %s is paused: unpause it first", c.Name)
+	}
+	spec, err := e.execSpec(ctx, c, x)
+	if err != nil {
+		return "", nil, err
+	}
+	pidfd, err := e.pidfd(en)
+	if err != nil {
+		return "", nil, err
+	}
+	defer closeAll(pidfd)
+	id = c.ID + execMark + number
+	box, err := sandbox.Exec(ctx, sandbox.ExecConfig{
+		Filters: e.filters,
+		ID:      id, PID: c.PID, PidFD: pidfd, Process: spec.Process, Linux: spec.Linux,
+		CgroupPath: e.cgroup(c.ID), Files: files, Console: x.TTY,
+	}, spawnFunc(func(ctx context.Context, _ string, cmd fork.Cmd) (fork.Process, error) {
+		return e.cfg.Keeper.Spawn(ctx, id, cmd, keeper.Output{})
+	}))
+	if err != nil {
+		return "", nil, errors.Join(fmt.Errorf("exec in container %s: %w", c.Name, err), e.forgetChild(context.WithoutCancel(ctx), id))
+	}
+	return id, box, nil
 }
 
 // pidfd is that of the container's process 1, as the caller's.

@@ -266,6 +266,45 @@ func TestWhatNeverRanIsNotWaitedFor(t *testing.T) {
 	}
 }
 
+// TestADetachedExecOutlivesTheDaemon, and ends by itself or with its container; the rig looks at what is left.
+func TestADetachedExecOutlivesTheDaemon(t *testing.T) {
+	r := newRig(t)
+	c := r.start("mkfifo /in; " + forever)
+	r.waitExec(c.ID, "test -p /in")
+	detached := func(script string) {
+		if err := r.ExecDetached(t.Context(), c.ID, engine.ExecSpec{Command: []string{"sh", "-c", script}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	detached("read word </in; echo $word >/out")
+	r.Shut()
+	r.Open()
+	r.waitExec(c.ID, "echo boat >/in")
+	r.waitExec(c.ID, "grep boat /out")
+	detached(forever)
+	err := r.ExecDetached(t.Context(), c.ID, engine.ExecSpec{Command: []string{"true"}, TTY: true})
+	if naru.CodeOf(err) != naru.InvalidArgument {
+		t.Errorf("with a terminal: %v", err)
+	}
+	if err := r.Remove(t.Context(), c.ID, true); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// waitExec runs a script in a container until it succeeds.
+func (r *rig) waitExec(id, script string) {
+	r.t.Helper()
+	for {
+		code, err := r.Exec(r.t.Context(), id, engine.ExecSpec{Command: []string{"sh", "-c", script}}, engine.Streams{})
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		if code == 0 {
+			return
+		}
+	}
+}
+
 // TestWhatIsGivenUpLeavesNothing gives execs and starts up at many instants; the rig looks at what is left.
 func TestWhatIsGivenUpLeavesNothing(t *testing.T) {
 	r := newRig(t)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"net/url"
 	"sync"
 
@@ -36,6 +37,12 @@ func (c *Client) Run(ctx context.Context, ae naru.AppEnv, q api.RunRequest, st S
 func (c *Client) ExecContainer(ctx context.Context, idOrName string, q api.ExecRequest, st Streams) (int, error) {
 	q.Stdin = st.Stdin != nil
 	return c.process(ctx, containerPath(idOrName)+"/exec", nil, q, st)
+}
+
+// ExecContainerDetached starts a command in a container and leaves it running.
+func (c *Client) ExecContainerDetached(ctx context.Context, idOrName string, q api.ExecRequest) error {
+	q.Detach = true
+	return c.send(ctx, http.MethodPost, containerPath(idOrName)+"/exec", nil, q)
 }
 
 // RunContainer creates a container, starts it and stays with it until it ends.

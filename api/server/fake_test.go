@@ -110,6 +110,11 @@ func (f *fake) Exec(ctx context.Context, _ string, q api.ExecRequest, st server.
 	return f.exec(ctx, q, st)
 }
 
+func (f *fake) ExecDetached(ctx context.Context, _ string, q api.ExecRequest) error {
+	_, err := f.exec(ctx, q, server.Streams{})
+	return err
+}
+
 func (f *fake) RunJob(ctx context.Context, job naru.JobSpec, st server.Streams) (int, error) {
 	return f.exec(ctx, api.ExecRequest{Command: job.Command, TTY: job.TTY}, st)
 }

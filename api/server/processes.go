@@ -14,6 +14,8 @@ import (
 type Processes interface {
 	// Exec runs another process in the container with this id or name, which an instance's id is as well.
 	Exec(ctx context.Context, id string, q api.ExecRequest, st Streams) (int, error)
+	// ExecDetached starts one that nobody is connected to.
+	ExecDetached(ctx context.Context, id string, q api.ExecRequest) error
 	// RunJob runs a one-off process of the app's current release and leaves nothing of it.
 	RunJob(ctx context.Context, job naru.JobSpec, st Streams) (int, error)
 }
@@ -73,6 +75,9 @@ func (s *Server) execInContainer(w http.ResponseWriter, r *http.Request) error {
 func (s *Server) exec(w http.ResponseWriter, r *http.Request, id string, q api.ExecRequest) error {
 	if len(q.Command) == 0 {
 		return naru.Errorf(naru.InvalidArgument, "no command to execute")
+	}
+	if q.Detach {
+		return s.cfg.Processes.ExecDetached(r.Context(), id, q)
 	}
 	return s.framed(w, r, console{stdin: q.Stdin, size: q.Size}, func(ctx context.Context, st Streams) (int, error) {
 		return s.cfg.Processes.Exec(ctx, id, q, st)

@@ -26,9 +26,16 @@ type processes struct {
 func (p processes) Exec(ctx context.Context, id string, q api.ExecRequest, st server.Streams) (int, error) {
 	streams, stop := engineStreams(ctx, st)
 	defer stop()
-	return p.engine.Exec(ctx, id, engine.ExecSpec{
-		Command: q.Command, Env: q.Env, User: q.User, WorkingDir: q.WorkingDir, TTY: q.TTY,
-	}, streams)
+	return p.engine.Exec(ctx, id, execSpec(q), streams)
+}
+
+// ExecDetached implements server.Processes.
+func (p processes) ExecDetached(ctx context.Context, id string, q api.ExecRequest) error {
+	return p.engine.ExecDetached(ctx, id, execSpec(q))
+}
+
+func execSpec(q api.ExecRequest) engine.ExecSpec {
+	return engine.ExecSpec{Command: q.Command, Env: q.Env, User: q.User, WorkingDir: q.WorkingDir, TTY: q.TTY}
 }
 
 // RunJob implements server.Processes.

@@ -88,19 +88,28 @@ func (c *cli) printEntry(e api.LogEntry, timestamps bool) error {
 func (c *cli) containerExecCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "exec CONTAINER COMMAND...", Short: "Run a command inside a running container", Args: between(2, -1),
-		Long:    "Run a command inside a running container. The exit code is the command's.",
-		Example: "  naru container exec web ls -l /\n  naru container exec -it web sh", ValidArgsFunction: first(c.completeContainers(false)),
+		Long: "Run a command inside a running container. The exit code is the command's, unless it is detached: then it ends by\n" +
+			"itself or with the container, and nobody sees what it prints.",
+		Example: "  naru container exec web ls -l /\n  naru container exec -it web sh\n  naru container exec -d web ./reindex", ValidArgsFunction: first(c.completeContainers(false)),
 	}
 	var q api.ExecRequest
 	execFlags(cmd, &q)
 	env := cmd.Flags().StringArrayP("env", "e", nil, "more environment: `NAME=VALUE`, or NAME alone for our own value")
 	envFiles := cmd.Flags().StringArray("env-file", nil, "`file` with a NAME=VALUE, or a NAME, a line")
 	interactive := cmd.Flags().BoolP("interactive", "i", false, "with our standard input")
+	detach := cmd.Flags().BoolP("detach", "d", false, "leave it running")
 	cmd.RunE = c.runProcess(func(ctx context.Context, args []string) error {
 		q.Command = commandOf(args[1:])
 		var err error
 		if q.Env, err = environment(*envFiles, *env, c.env); err != nil {
 			return err
+		}
+		if *detach {
+			cl, err := c.client()
+			if err != nil {
+				return err
+			}
+			return processEnd(0, cl.ExecContainerDetached(ctx, args[0], q))
 		}
 		return c.withProcess(ctx, *interactive, q.TTY, func(cl *client.Client, con *console) (int, error) {
 			q.Size = con.size

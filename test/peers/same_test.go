@@ -109,7 +109,7 @@ func sameLives() []string {
 		"start -i said", "rename said told", "logs said", "rename told said", "rename nosuch x", "rename said x/y", "rm said", "rm said", "logs said",
 		"create --name made busybox true", "ls -aq --filter name=made", "ls -q --filter name=made", "ls -q --filter nosuch=1", "rm made",
 		"run -d --name web busybox sleep 1000", "run -d --name web busybox true", "exec web id -u", "exec -u 5:6 web id -g",
-		"exec -w /tmp web pwd", "exec -e A=1 web sh -c echo~$A", "exec web sh -c exit~7", "exec nosuch true", "exec web", "port web", "port web 80",
+		"exec -w /tmp web pwd", "exec -e A=1 web sh -c echo~$A", "exec web sh -c exit~7", "exec nosuch true", "exec web", "exec -d web sleep 100", "exec -d nosuch true", "port web", "port web 80",
 		"pause web", "pause web", "exec web true", "unpause web", "unpause web", "kill -s nosuch web", "kill nosuch", "update -m 64m --memory-swap 64m web",
 		"update -m x web", "update nosuch", "rm web", "stop -t 1 web", "stop web", "wait web", "start web", "restart -t 0 web", "kill web", "kill web", "wait web",
 		"run --name wrote busybox sh -c echo~x~>/etc/passwd;rm~-r~/root~/etc/group;mkdir~-p~/root/a~/var/lib/x;ln~-s~/etc~/l", "diff wrote", "rm wrote", "diff nosuch",
