@@ -9,6 +9,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -126,8 +127,12 @@ func (c *cli) copyIn(ctx context.Context, cl *client.Client, from string, to pla
 		return naru.Errorf(naru.InvalidArgument, "%s: there is no such file", from)
 	}
 	r, w := io.Pipe()
-	go func() { _ = w.CloseWithError(archive.Pack(w, root, name, as, archive.Options{})) }() // ends with the reader, which CopyIn closes
-	return cl.CopyIn(ctx, to.container, into, r, keep)
+	var packing sync.WaitGroup
+	packing.Go(func() { _ = w.CloseWithError(archive.Pack(w, root, name, as, archive.Options{})) })
+	err = cl.CopyIn(ctx, to.container, into, r, keep)
+	_ = r.Close() // lets Pack go when the daemon has refused; never fails
+	packing.Wait()
+	return err
 }
 
 // goal says into which folder of the container a file of ours goes, and under which name.

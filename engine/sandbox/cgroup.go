@@ -345,7 +345,8 @@ func Update(path string, res *specs.LinuxResources) error {
 	return nil
 }
 
-// OOMKilled says whether the kernel killed a process of the cgroup because its memory was full.
+// OOMKilled says whether the kernel killed a process of the cgroup because its memory was full. Of a cgroup that is gone
+// nobody knows.
 func OOMKilled(path string) (bool, error) {
 	g, err := newCgroup(path, nil)
 	if err != nil {
@@ -355,6 +356,9 @@ func OOMKilled(path string) (bool, error) {
 		return false, nil
 	}
 	n, err := g.manager.OOMKillCount()
+	if errors.Is(err, fs.ErrNotExist) { // it went with the machine's power
+		return false, nil
+	}
 	if err != nil {
 		return false, fmt.Errorf("read OOM kills of cgroup %s: %w", path, err)
 	}
