@@ -80,8 +80,12 @@ func build(t *testing.T, dir string) (programs []string) {
 	return programs
 }
 
+// moduleDir is where the module's files are. On a fresh machine they have to be fetched first.
 func moduleDir(t *testing.T) string {
 	t.Helper()
+	if out, err := exec.CommandContext(t.Context(), "go", "mod", "download", tools).CombinedOutput(); err != nil {
+		t.Fatalf("fetch the programs: %v: %s", err, out)
+	}
 	out, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", tools).Output()
 	must(t, err)
 	return strings.TrimSpace(string(out))
