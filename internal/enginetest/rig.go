@@ -4,6 +4,7 @@ package enginetest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -13,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"naru/engine"
 	"naru/engine/image"
@@ -149,7 +152,7 @@ func (r *Rig) finish() {
 		if children, err := r.keeper.Children(ctx); err != nil || len(children) != 0 {
 			r.t.Errorf("the keeper still has %v, %v", children, err)
 		}
-		if err := r.keeper.Quit(ctx); err != nil {
+		if err := r.endKeeper(ctx); err != nil {
 			r.t.Error(err)
 		}
 	}
@@ -165,6 +168,30 @@ func (r *Rig) finish() {
 	}
 	if err := os.RemoveAll(r.Data); err != nil {
 		r.t.Error(err)
+	}
+}
+
+// endKeeper returns when the keeper's process has ended: until then it has files of the rig's folder open.
+func (r *Rig) endKeeper(ctx context.Context) error {
+	pidfd, err := unix.PidfdOpen(r.keeper.Info().PID, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(pidfd)
+	if err := r.keeper.Quit(ctx); err != nil {
+		return err
+	}
+	const patience = 10_000 // ms
+	for {
+		switch n, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, patience); {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			return fmt.Errorf("wait for the keeper's end: %w", err)
+		case n == 0:
+			return errors.New("the keeper quit, and its process has not ended")
+		default:
+			return nil
+		}
 	}
 }
 
