@@ -86,10 +86,15 @@ func (e *Engine) Attach(ctx context.Context, idOrName string, s Streams) error {
 
 // AttachNow is Attach for a container that runs, from what it writes next, and returns the container at its end.
 func (e *Engine) AttachNow(ctx context.Context, idOrName string, s Streams) (Container, error) {
-	if _, _, err := e.runningEntry(idOrName); err != nil {
+	_, c, err := e.runningEntry(idOrName)
+	if err != nil {
 		return Container{}, err
 	}
-	return e.attachTo(ctx, idOrName, s, func(Container) logs.Options { return logs.Options{Follow: true, Tail: -1} })
+	now, err := logs.End(e.logDir(c.ID)) // before it hears anything: its answer comes next
+	if err != nil {
+		return Container{}, err
+	}
+	return e.attachTo(ctx, c.ID, s, func(Container) logs.Options { return logs.Options{Follow: true, From: now} })
 }
 
 func (e *Engine) attachTo(ctx context.Context, idOrName string, s Streams, options func(Container) logs.Options) (Container, error) {

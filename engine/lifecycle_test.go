@@ -266,6 +266,19 @@ func TestWhatNeverRanIsNotWaitedFor(t *testing.T) {
 	}
 }
 
+// TestAttachHearsTheAnswerToItsInput, however soon that comes.
+func TestAttachHearsTheAnswerToItsInput(t *testing.T) {
+	r := newRig(t)
+	for range 20 {
+		c := r.start("read line; echo got $line", func(s *engine.ContainerSpec) { s.OpenStdin = true })
+		var out bytes.Buffer
+		ended, err := r.AttachNow(t.Context(), c.ID, engine.Streams{Stdin: strings.NewReader("this\n"), Stdout: &out})
+		if err != nil || ended.State != engine.Exited || out.String() != "got this\n" {
+			t.Errorf("%v, it is %s and said %q", err, ended.State, out.String())
+		}
+	}
+}
+
 // TestADetachedExecOutlivesTheDaemon, and ends by itself or with its container; the rig looks at what is left.
 func TestADetachedExecOutlivesTheDaemon(t *testing.T) {
 	r := newRig(t)

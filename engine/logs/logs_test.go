@@ -475,3 +475,23 @@ func BenchmarkTail(b *testing.B) {
 		}
 	}
 }
+
+// TestEnd: from the end on there is what comes next, and nothing else.
+func TestEnd(t *testing.T) {
+	dir := t.TempDir()
+	end := func() Position {
+		p, err := End(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	before := end()
+	w := open(t, dir, Limits{})
+	add(t, w, 1, Stdout, "one\n")
+	expect(t, collect(t, dir, Options{From: before}), "1 stdout one\n")
+	middle := end()
+	add(t, w, 2, Stderr, "two\n")
+	expect(t, collect(t, dir, Options{From: middle}), "2 stderr two\n")
+	expect(t, collect(t, dir, Options{From: end()}))
+}

@@ -38,6 +38,20 @@ func Read(ctx context.Context, dir string, o Options) iter.Seq2[Entry, error] {
 	}
 }
 
+// End returns where the logs in dir end: a Read from there returns what is written next.
+func End(dir string) (Position, error) {
+	numbers, err := segments(dir)
+	if err != nil || len(numbers) == 0 {
+		return Position{}, err
+	}
+	last := numbers[len(numbers)-1]
+	info, err := os.Stat(segmentPath(dir, last))
+	if err != nil {
+		return Position{}, fmt.Errorf("find the end of the log: %w", err)
+	}
+	return Position{Segment: last, Offset: info.Size()}, nil
+}
+
 // errStopped says that the consumer of a Seq wants no more, or that the logs were removed.
 var errStopped = errors.New("stopped")
 
