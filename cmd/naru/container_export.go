@@ -1,11 +1,9 @@
 package main
 
 import (
-	"context"
-
 	"github.com/spf13/cobra"
 
-	"naru/naru"
+	"naru/api/client"
 )
 
 func (c *cli) containerExportCommand() *cobra.Command {
@@ -15,21 +13,6 @@ func (c *cli) containerExportCommand() *cobra.Command {
 with what it wrote over them, and nothing of its volumes.`,
 		Example: "  naru container export web > web.tar\n  naru container export web | naru image import - web:kept", ValidArgsFunction: first(c.completeContainers(true)),
 	}
-	output := cmd.Flags().StringP("output", "o", "-", "`file` to write to")
-	cmd.RunE = c.run(func(ctx context.Context, args []string) error {
-		if *output == "-" && isTerminal(c.out) {
-			return naru.Errorf(naru.InvalidArgument, "standard output is a terminal: name a file with -o, or pipe it on")
-		}
-		cl, err := c.client()
-		if err != nil {
-			return err
-		}
-		stream, err := cl.ExportContainer(ctx, args[0])
-		if err != nil {
-			return err
-		}
-		defer func() { _ = stream.Close() }() // only read from
-		return c.save(stream, *output)
-	})
+	c.savesStream(cmd, (*client.Client).ExportContainer)
 	return cmd
 }

@@ -157,6 +157,12 @@ func (c *cli) volumeExportCommand() *cobra.Command {
 		Long:    "Write what is in a volume as a tar stream, to our standard output or a file. What is written to the volume meanwhile\nmay be in it or not: stop the container first where that matters.",
 		Example: "  naru volume export data > data.tar\n  naru volume export -o data.tar data", ValidArgsFunction: first(c.completeVolumes),
 	}
+	c.savesStream(cmd, (*client.Client).ExportVolume)
+	return cmd
+}
+
+// savesStream makes a command one that writes the stream of what it is given to a file, or to our standard output.
+func (c *cli) savesStream(cmd *cobra.Command, export func(cl *client.Client, ctx context.Context, name string) (io.ReadCloser, error)) {
 	output := cmd.Flags().StringP("output", "o", "-", "`file` to write to")
 	cmd.RunE = c.run(func(ctx context.Context, args []string) error {
 		if *output == "-" && isTerminal(c.out) {
@@ -166,14 +172,13 @@ func (c *cli) volumeExportCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		stream, err := cl.ExportVolume(ctx, args[0])
+		stream, err := export(cl, ctx, args[0])
 		if err != nil {
 			return err
 		}
 		defer func() { _ = stream.Close() }() // only read from
 		return c.save(stream, *output)
 	})
-	return cmd
 }
 
 // save writes a stream to a file, which is there only when all of it is, or to our standard output.
