@@ -66,11 +66,12 @@ func (e *Engine) RunAttached(ctx context.Context, idOrName string, s Streams) (C
 		return Container{}, err
 	}
 	defer e.letGo(ctx, en)
-	if err := e.Start(ctx, en.c.ID); err != nil {
+	if err := e.Start(ctx, e.snapshot(en).ID); err != nil {
 		return e.snapshot(en), err
 	}
-	if err := e.join(ctx, en, s, logs.Options{Follow: true, Since: e.snapshot(en).StartedAt}); err != nil {
-		return e.snapshot(en), fmt.Errorf("attach to container %s: %w", e.snapshot(en).Name, err)
+	c := e.snapshot(en)
+	if err := e.join(ctx, en, s, logs.Options{Follow: true, Since: c.StartedAt}); err != nil {
+		return e.snapshot(en), fmt.Errorf("attach to container %s: %w", c.Name, err)
 	}
 	return e.waitEntry(ctx, en)
 }
@@ -115,7 +116,7 @@ func (e *Engine) attachTo(ctx context.Context, idOrName string, s Streams, optio
 // join connects the streams, for who holds the container.
 func (e *Engine) join(ctx context.Context, en *entry, s Streams, o logs.Options) error {
 	e.mu.Lock()
-	tty, stdin := en.tty, io.Writer(en.stdin)
+	c, tty, stdin := en.c, en.tty, io.Writer(en.stdin)
 	if tty != nil {
 		stdin = tty
 	}
@@ -125,7 +126,7 @@ func (e *Engine) join(ctx context.Context, en *entry, s Streams, o logs.Options)
 	var feeding sync.WaitGroup
 	defer feeding.Wait()
 	if s.Stdin != nil && interactive {
-		feeding.Go(func() { e.feed(en, stdin, s.Stdin) })
+		feeding.Go(func() { e.feed(en, c, stdin, s.Stdin) })
 		defer closeReader(s.Stdin)
 	}
 	if s.Resize != nil && tty != nil {
@@ -137,15 +138,15 @@ func (e *Engine) join(ctx context.Context, en *entry, s Streams, o logs.Options)
 }
 
 // feed copies to the process's standard input; at the end of a pipe's input the process sees the end too.
-func (e *Engine) feed(en *entry, to io.Writer, from io.Reader) {
+func (e *Engine) feed(en *entry, c Container, to io.Writer, from io.Reader) {
 	if _, err := io.Copy(to, from); err != nil && !isHangUp(err) {
-		e.log.Warn("feed a container's standard input", "container", en.c.Name, "err", err)
+		e.log.Warn("feed a container's standard input", "container", c.Name, "err", err)
 	}
-	e.endInput(en)
+	e.endInput(en, c.ID)
 }
 
 // endInput lets a process that reads a pipe see the end of its input. A terminal has none.
-func (e *Engine) endInput(en *entry) {
+func (e *Engine) endInput(en *entry, id string) {
 	e.mu.Lock()
 	stdin := en.stdin
 	en.stdin = nil
@@ -154,7 +155,7 @@ func (e *Engine) endInput(en *entry) {
 		return
 	}
 	closeAll(stdin)
-	e.logFailure("end a container's input", e.cfg.Keeper.Release(context.WithoutCancel(e.life), keptStdin(en.c.ID)))
+	e.logFailure("end a container's input", e.cfg.Keeper.Release(context.WithoutCancel(e.life), keptStdin(id)))
 }
 
 // isHangUp reports an error that only says that one side has gone.

@@ -134,7 +134,7 @@ func (c Container) ShortID() string { return c.ID[:12] }
 type entry struct {
 	op sync.Mutex // one operation on the container at a time
 
-	c        Container              // guarded by Engine.mu
+	c        Container              // written with op and Engine.mu held, so that to read it either will do
 	done     chan struct{}          // closed when it has exited, its policy starts it no more, and that is persisted; nil before its first start
 	pidfd    *os.File               // of process 1; nil unless running
 	stdin    *os.File               // the writing end, with OpenStdin

@@ -38,9 +38,8 @@ func (e *Engine) Create(ctx context.Context, spec ContainerSpec) (Container, err
 	if err != nil {
 		return Container{}, err
 	}
-	c = en.c // with its range of ids
-	en.op.Lock()
 	defer en.op.Unlock()
+	c = en.c // with its range of ids
 	var undo cleanup.Stack
 	defer undo.Run()
 	undo.Add(func() { e.drop(en) })
@@ -161,7 +160,8 @@ func checkDisk(l naru.DiskLimit) error {
 	return nil
 }
 
-// reserve takes the container's name and a range of ids, in memory.
+// reserve takes the container's name and a range of ids, in memory. It returns with en.op held: to others the container
+// is there from now on, and they wait until it is made.
 func (e *Engine) reserve(c Container) (*entry, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -176,6 +176,7 @@ func (e *Engine) reserve(c Container) (*entry, error) {
 		c.IDBase = base
 	}
 	en := &entry{c: c}
+	en.op.Lock()
 	e.containers[c.ID] = en
 	return en, nil
 }
@@ -190,10 +191,11 @@ func (e *Engine) nameFree(name string) error {
 	return nil
 }
 
-// drop gives up what reserve took.
+// drop gives up what reserve took. Who waits for the container finds that it is gone.
 func (e *Engine) drop(en *entry) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	en.gone = true
 	delete(e.containers, en.c.ID)
 }
 
