@@ -57,10 +57,10 @@ func (m *Manager) join(n Network, i int, name string, e Endpoint) error {
 	if !ok {
 		return fmt.Errorf("bridge %s is gone", n.bridge(i))
 	}
-	if err := c.createPair(name, bridge, m.uplinkMTU(), e); err != nil {
-		return errors.Join(err, c.deleteLink(name))
+	err = m.createPair(c, name, bridge, e)
+	if err == nil {
+		err = errors.Join(m.configureInside(n, e), c.settle(name), c.settle(n.bridge(i)))
 	}
-	err = errors.Join(m.configureInside(n, e), c.settle(name), c.settle(n.bridge(i)))
 	if _, sharded := m.bridgeIndex(n.bridge(1)); sharded && err == nil {
 		err = m.tellWhere(n, i, name, e.hardwareAddr())
 	}
@@ -72,23 +72,31 @@ func (m *Manager) join(n Network, i int, name string, e Endpoint) error {
 
 // createPair makes both ends where they belong. An end of the same name is left from a container of the same ID whose
 // namespace the kernel has not taken down yet: it gives way.
-func (c conversation) createPair(name string, bridge, mtu int, e Endpoint) error {
-	err := c.say(createRequests(name, bridge, mtu, e)...)
-	if !errors.Is(err, unix.EEXIST) {
-		return err
+func (m *Manager) createPair(c conversation, name string, bridge int, e Endpoint) error {
+	create := createRequest(name, bridge, m.uplinkMTU(), e)
+	err := c.say(create)
+	if errors.Is(err, unix.EEXIST) {
+		if err = c.deleteLink(name); err == nil {
+			err = c.say(create)
+		}
 	}
-	if err := c.deleteLink(name); err != nil {
-		return err
+	if err == nil {
+		err = m.withoutIPv6(name)
 	}
-	return c.say(createRequests(name, bridge, mtu, e)...)
+	if err == nil {
+		err = c.say(portRequest(name, e))
+	}
+	return err
 }
 
-// createRequests asks for the pair, the host's end up and on the bridge, and then sets what cannot be set at creation:
-// a note saying whose it is, and hairpin mode. That is needed where bridged packets pass the IP rules
-// (net.bridge.bridge-nf-call-iptables, which Docker switches on): a container that calls its own published port is
-// then sent back through the port that it came by. One queue is enough for an interface that has none of its own: left
-// to itself, the kernel makes as many as there are processors, with a place in sysfs each.
-func createRequests(name string, bridge, mtu int, e Endpoint) []request {
+// withoutIPv6 keeps the kernel from doing on a bridge's port, before it is up, what IPv6 does on every interface: the bridge
+// has the addresses. A route to all multicast would be there for each port, and the kernel looks through all of them for
+// each packet to a group, and when any interface goes.
+func (m *Manager) withoutIPv6(port string) error { return prepareIPv6(m.sysctls.set, port, false) }
+
+// createRequest asks for the pair, the host's end on the bridge, and down as yet. One queue is enough for an interface that
+// has none of its own: left to itself, the kernel makes as many as there are processors, with a place in sysfs each.
+func createRequest(name string, bridge, mtu int, e Endpoint) request {
 	one := nl.Uint32Attr(1)
 	info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
 	info.AddRtAttr(nl.IFLA_INFO_KIND, nl.NonZeroTerminated("veth"))
@@ -100,7 +108,7 @@ func createRequests(name string, bridge, mtu int, e Endpoint) []request {
 	peer.AddRtAttr(unix.IFLA_NUM_TX_QUEUES, one)
 	peer.AddRtAttr(unix.IFLA_NUM_RX_QUEUES, one)
 	pair := []nl.NetlinkRequestData{
-		linkUp(0), nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)),
+		nl.NewIfInfomsg(unix.AF_UNSPEC), nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)),
 		nl.NewRtAttr(unix.IFLA_NUM_TX_QUEUES, one), nl.NewRtAttr(unix.IFLA_NUM_RX_QUEUES, one),
 		nl.NewRtAttr(unix.IFLA_MASTER, nl.Uint32Attr(uint32(bridge))),
 	}
@@ -108,47 +116,19 @@ func createRequests(name string, bridge, mtu int, e Endpoint) []request {
 		peer.AddRtAttr(unix.IFLA_MTU, nl.Uint32Attr(uint32(mtu)))
 		pair = append(pair, nl.NewRtAttr(unix.IFLA_MTU, nl.Uint32Attr(uint32(mtu))))
 	}
+	return newRequest("create veth pair", unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL, append(pair, info)...)
+}
 
+// portRequest sets the host's end up, with what cannot be set at creation: a note saying whose it is, and hairpin mode.
+// That is needed where bridged packets pass the IP rules (net.bridge.bridge-nf-call-iptables, which Docker switches on): a
+// container that calls its own published port is then sent back through the port that it came by.
+func portRequest(name string, e Endpoint) request {
 	port := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
 	port.AddRtAttr(nl.IFLA_INFO_SLAVE_KIND, nl.NonZeroTerminated("bridge"))
 	port.AddRtAttr(nl.IFLA_INFO_SLAVE_DATA, nil).AddRtAttr(nl.IFLA_BRPORT_MODE, nl.Uint8Attr(1))
-
-	return []request{
-		newRequest("create veth pair", unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL, append(pair, info)...),
-		withoutIPv6Address(name),
-		newRequest("set up bridge port", unix.RTM_NEWLINK, 0,
-			nl.NewIfInfomsg(unix.AF_UNSPEC), nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)),
-			nl.NewRtAttr(unix.IFLA_IFALIAS, []byte(alias(e))), port),
-	}
+	return newRequest("set up bridge port", unix.RTM_NEWLINK, 0, linkUp(0),
+		nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)), nl.NewRtAttr(unix.IFLA_IFALIAS, []byte(alias(e))), port)
 }
-
-// withoutIPv6Address keeps the kernel from giving a port of a bridge an address on its link, which nobody could use: the
-// bridge has the addresses. It does not take this at creation, and makes the address when the carrier comes. A kernel
-// without IPv6 makes none, nor does any for packets that are too small for IPv6.
-func withoutIPv6Address(name string) request {
-	spec := nl.NewRtAttr(unix.IFLA_AF_SPEC, nil)
-	spec.AddRtAttr(unix.AF_INET6, nil).AddRtAttr(iflaInet6AddrGenMode, nl.Uint8Attr(nl.IN6_ADDR_GEN_MODE_NONE))
-	r := newRequest("keep "+name+" without an IPv6 address", unix.RTM_NEWLINK, 0,
-		nl.NewIfInfomsg(unix.AF_UNSPEC), nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)), spec)
-	r.spare = unix.EAFNOSUPPORT
-	return r
-}
-
-func withoutIPv6Addresses(names ...string) error {
-	c, err := openConversation()
-	if err != nil {
-		return err
-	}
-	defer c.close()
-	var rs []request
-	for _, name := range names {
-		rs = append(rs, withoutIPv6Address(name))
-	}
-	return c.say(rs...)
-}
-
-// iflaInet6AddrGenMode is IFLA_INET6_ADDR_GEN_MODE of linux/if_link.h.
-const iflaInet6AddrGenMode = 8
 
 // configureInside sets the container's end up, from a thread that is in its namespace meanwhile.
 func (m *Manager) configureInside(n Network, e Endpoint) error {

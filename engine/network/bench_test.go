@@ -28,7 +28,7 @@ func BenchmarkAttach(b *testing.B) {
 		start := time.Now()
 		c, err := openConversation()
 		must(b, err)
-		must(b, c.createPair(m.vethName(e.place()), bridge, 0, e))
+		must(b, m.createPair(c, m.vethName(e.place()), bridge, e))
 		pair := time.Now()
 		must(b, m.configureInside(n, e))
 		in := time.Now()

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 func at(a netip.Addr, port uint16) netip.AddrPort { return netip.AddrPortFrom(a, port) }
@@ -81,8 +82,9 @@ func TestNoIPv6Routers(t *testing.T) {
 	}))
 }
 
-// Nobody could use an address of a bridge's port, and with a thousand containers they would be in every list.
-func TestPortsOfBridgesHaveNoAddress(t *testing.T) {
+// Nobody could use an address of a bridge's port, or a route by it, and with a thousand containers they would be in every
+// list.
+func TestPortsOfBridgesHaveNoIPv6(t *testing.T) {
 	m := newHostWith(t, Config{Tag: testTag, BridgePorts: 3})
 	outside(t)
 	must(t, run("ip route add default via "+outsideAddr.String()))
@@ -91,6 +93,8 @@ func TestPortsOfBridgesHaveNoAddress(t *testing.T) {
 	for last := range byte(4) { // on three bridges, with trunks between them
 		attach6(t, m, n, last+2)
 	}
+	routes, err := netlink.RouteListFiltered(netlink.FAMILY_V6, &netlink.Route{Table: unix.RT_TABLE_LOCAL}, netlink.RT_FILTER_TABLE)
+	must(t, err)
 	ports := 0
 	all, err := links()
 	must(t, err)
@@ -99,6 +103,11 @@ func TestPortsOfBridgesHaveNoAddress(t *testing.T) {
 			ports++
 			if len(l.addrs) > 0 {
 				t.Errorf("%s has %v", l.name(), l.addrs)
+			}
+			for _, r := range routes {
+				if r.LinkIndex == l.index() {
+					t.Errorf("%s has the route %s", l.name(), r)
+				}
 			}
 		}
 	}

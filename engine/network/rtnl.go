@@ -36,8 +36,7 @@ func (c conversation) close() { _ = unix.Close(c.fd) }
 // request is one message to the kernel and what to call it when it fails.
 type request struct {
 	*nl.NetlinkRequest
-	what  string
-	spare unix.Errno // an answer that is no failure; zero: none
+	what string
 }
 
 func newRequest(what string, proto, flags int, data ...nl.NetlinkRequestData) request {
@@ -60,7 +59,7 @@ func (c conversation) say(requests ...request) error {
 	var first error
 	for _, r := range requests {
 		err := c.answer(r)
-		if err != nil && first == nil && (r.spare == 0 || !errors.Is(err, r.spare)) {
+		if err != nil && first == nil {
 			first = fmt.Errorf("%s: %w", r.what, err)
 		}
 	}

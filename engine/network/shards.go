@@ -209,7 +209,7 @@ func (m *Manager) ensureTrunk(name string, shard, first int) error {
 		if err := netlink.LinkAdd(pair); err != nil {
 			return fmt.Errorf("create trunk to bridge %s: %w", name, err)
 		}
-		if err := withoutIPv6Addresses(near, far); err != nil {
+		if err := errors.Join(m.withoutIPv6(near), m.withoutIPv6(far)); err != nil {
 			return fmt.Errorf("create trunk to bridge %s: %w", name, err)
 		}
 	}
