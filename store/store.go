@@ -28,6 +28,7 @@ const schemaVersion = 1
 // Store is an open database.
 type Store struct {
 	db       *sql.DB
+	synced   bool // a commit waits for the disk; guarded by having the one connection
 	watchers hint.Watchers
 }
 
@@ -48,7 +49,7 @@ func Open(ctx context.Context, path string) (*Store, error) {
 	}
 	// One connection: SQLite has one writer, and one connection's reads see its writes without a lock dance.
 	db.SetMaxOpenConns(1)
-	s := &Store{db: db}
+	s := &Store{db: db, synced: true}
 	if err := s.migrate(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("prepare database %s: %w", path, err), db.Close())
 	}
@@ -80,7 +81,7 @@ func (s *Store) Close() error { return s.db.Close() }
 // Update runs fn in a transaction that is committed when fn returns nil and rolled back otherwise, and then tells the
 // watchers. fn must not call Update or View.
 func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
-	if err := transact(ctx, s.db, fn); err != nil {
+	if err := s.transact(ctx, true, fn); err != nil {
 		return err
 	}
 	s.watchers.Notify()
@@ -90,18 +91,8 @@ func (s *Store) Update(ctx context.Context, fn func(*Tx) error) error {
 // UpdateUnsynced is Update without the wait for the disk: the death of this process does not take what it wrote, but a
 // power cut may, if no Update came after it. It is for steps that mean nothing to a machine that starts anew, and are no
 // news to the watchers either.
-func (s *Store) UpdateUnsynced(ctx context.Context, fn func(*Tx) error) (err error) {
-	conn, err := s.db.Conn(ctx)
-	if err != nil {
-		return fmt.Errorf("begin transaction: %w", err)
-	}
-	defer func() { err = errors.Join(err, conn.Close()) }()
-	if _, err := conn.ExecContext(ctx, `PRAGMA synchronous = NORMAL`); err != nil {
-		return fmt.Errorf("begin transaction: %w", err)
-	}
-	err = transact(ctx, conn, fn)
-	_, back := conn.ExecContext(context.WithoutCancel(ctx), `PRAGMA synchronous = FULL`)
-	return errors.Join(err, back)
+func (s *Store) UpdateUnsynced(ctx context.Context, fn func(*Tx) error) error {
+	return s.transact(ctx, false, fn)
 }
 
 // View runs fn in a transaction for reading; what fn writes is rolled back.
@@ -117,13 +108,16 @@ func (s *Store) View(ctx context.Context, fn func(*Tx) error) error {
 	return err
 }
 
-// beginner is a database, or one connection to it.
-type beginner interface {
-	BeginTx(context.Context, *sql.TxOptions) (*sql.Tx, error)
-}
-
-func transact(ctx context.Context, db beginner, fn func(*Tx) error) error {
-	tx, err := db.BeginTx(ctx, nil)
+func (s *Store) transact(ctx context.Context, synced bool, fn func(*Tx) error) (err error) {
+	conn, err := s.db.Conn(ctx)
+	if err != nil {
+		return fmt.Errorf("begin transaction: %w", err)
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	if err := s.setSynced(ctx, conn, synced); err != nil {
+		return fmt.Errorf("begin transaction: %w", err)
+	}
+	tx, err := conn.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("begin transaction: %w", err)
 	}
@@ -136,6 +130,22 @@ func transact(ctx context.Context, db beginner, fn func(*Tx) error) error {
 	if err := tx.Commit(); err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
+	return nil
+}
+
+// setSynced says whether the next commits wait for the disk. Most updates are followed by one of their own kind.
+func (s *Store) setSynced(ctx context.Context, conn *sql.Conn, synced bool) error {
+	if s.synced == synced {
+		return nil
+	}
+	mode := "FULL"
+	if !synced {
+		mode, s.synced = "NORMAL", false // before it is: when it fails, who needs the disk sets it again
+	}
+	if _, err := conn.ExecContext(ctx, `PRAGMA synchronous = `+mode); err != nil {
+		return err
+	}
+	s.synced = synced
 	return nil
 }
 

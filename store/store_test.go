@@ -123,7 +123,7 @@ func TestOnlyUnsyncedUpdatesAreUnsynced(t *testing.T) {
 	if !errors.Is(err, boom) {
 		t.Fatal(err)
 	}
-	if err := s.View(t.Context(), level(&after)); err != nil {
+	if err := s.Update(t.Context(), level(&after)); err != nil {
 		t.Fatal(err)
 	}
 	const normal, full = 1, 2
