@@ -219,17 +219,6 @@ func (e *Engine) layers(ctx context.Context, c Container) (image.Rootfs, error) 
 	return root, quota.Set(c.Spec.Limits.Disk, root.Upper, root.Work)
 }
 
-// removeFiles undoes makeFiles, as far as that came.
-func (e *Engine) removeFiles(ctx context.Context, c Container) error {
-	if err := e.cfg.Images.Release(ctx, c.ID); err != nil {
-		return fmt.Errorf("remove the root filesystem of %s: %w", c.Name, err)
-	}
-	if err := os.RemoveAll(e.containerDir(c.ID)); err != nil {
-		return fmt.Errorf("remove the folder of %s: %w", c.Name, err)
-	}
-	return nil
-}
-
 // logFailure reports what went wrong in cleaning up after another error, which is the one the caller returns.
 func (e *Engine) logFailure(doing string, err error) {
 	if err != nil {

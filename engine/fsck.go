@@ -80,9 +80,11 @@ func (e *Engine) folders(context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	names := make([]string, len(entries))
-	for i, entry := range entries {
-		names[i] = entry.Name()
+	var names []string
+	for _, entry := range entries {
+		if !strings.HasPrefix(entry.Name(), asidePrefix) { // they are being removed
+			names = append(names, entry.Name())
+		}
 	}
 	return names, nil
 }

@@ -2,7 +2,11 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 
@@ -110,6 +114,37 @@ func (e *Engine) remove(ctx context.Context, en *entry) error {
 		return err
 	}
 	e.note("destroy", c)
+	return nil
+}
+
+// removeFiles undoes makeFiles, as far as that came. Both are out of the way when it returns; that their files go takes a
+// file system milliseconds, and nobody waits for it.
+func (e *Engine) removeFiles(ctx context.Context, c Container) error {
+	if err := e.cfg.Images.Release(ctx, c.ID); err != nil {
+		return fmt.Errorf("remove the root filesystem of %s: %w", c.Name, err)
+	}
+	aside := e.containerDir(asidePrefix + c.ID)
+	if err := os.Rename(e.containerDir(c.ID), aside); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove the folder of %s: %w", c.Name, err)
+	}
+	e.waiting.Go(func() { e.logFailure("remove the folder of "+c.Name, os.RemoveAll(aside)) })
+	return nil
+}
+
+// asidePrefix begins the names of containers' folders that belong to nobody any more.
+const asidePrefix = ".removed-"
+
+// clearAside removes the folders that a daemon's death left to be removed.
+func clearAside(dataDir string) error {
+	left, err := filepath.Glob(filepath.Join(dataDir, "containers", asidePrefix+"*"))
+	if err != nil {
+		return err
+	}
+	for _, dir := range left {
+		if err := os.RemoveAll(dir); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

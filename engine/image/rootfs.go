@@ -2,6 +2,7 @@ package image
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -108,11 +109,7 @@ func (s *Store) setAside(key string) error {
 	if err := quota.Clear(filepath.Join(s.rootDir(key), "upper")); err != nil {
 		return err
 	}
-	place, err := os.MkdirTemp(s.removedDir(), key+"-")
-	if err != nil {
-		return err
-	}
-	return os.Rename(s.rootDir(key), filepath.Join(place, "root"))
+	return os.Rename(s.rootDir(key), filepath.Join(s.removedDir(), key+"-"+rand.Text())) // a key may come again
 }
 
 func (s *Store) removedDir() string { return filepath.Join(s.dir, "removed") }
