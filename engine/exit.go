@@ -95,9 +95,9 @@ func (e *Engine) settleExit(ctx context.Context, en *entry, exit keeper.Exit) er
 		defer gone()
 		e.logFailure("take a port back", e.leadNoLonger(ctx, c))
 		e.tellName(c.ID)
-		e.logFailure("clean up after a container", e.cleanKernel(ctx, c.ID))
+		e.logFailure("clean up after a container", errors.Join(e.cfg.Keeper.Forget(ctx, c.ID), e.cleanKernel(ctx, c.ID)))
 	})
-	return nil
+	return e.removeWhenLeft(ctx, en)
 }
 
 // exited notes how the container's process ended.
@@ -138,17 +138,14 @@ func (e *Engine) tell(en *entry) {
 	e.hint()
 }
 
-// writeExit makes the exit last: the container's row, or, when it is to be removed on exit, that there is none any more.
+// writeExit makes the exit last, and lets go of what the run had of this process.
 func (e *Engine) writeExit(ctx context.Context, en *entry, c Container) error {
 	if err := e.save(ctx, en, c); err != nil {
 		return err
 	}
 	e.noteExit(c)
 	e.release(ctx, en)
-	if err := e.cfg.Keeper.Forget(ctx, c.ID); err != nil {
-		return fmt.Errorf("forget the exit of %s: %w", c.Name, err)
-	}
-	return e.removeWhenLeft(ctx, en)
+	return nil
 }
 
 // departure is what a container that has ended still occupies: its devices are being removed.
