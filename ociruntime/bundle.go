@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
@@ -41,8 +42,11 @@ func readBundle(bundle string) (dir string, s *specs.Spec, err error) {
 	return dir, s, absolute(dir, s)
 }
 
-// versionPattern is semantic versioning's, of the specification's first major version.
-var versionPattern = regexp.MustCompile(`^1\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$`)
+// versionPattern is semantic versioning's, of the specification's first major version. Only what reads a bundle compiles
+// it: naru's other commands link this package too.
+var versionPattern = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^1\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$`)
+})
 
 func parseSpec(b []byte) (*specs.Spec, error) {
 	s := &specs.Spec{}
@@ -50,7 +54,7 @@ func parseSpec(b []byte) (*specs.Spec, error) {
 		return nil, naru.Errorf(naru.InvalidArgument, "not a configuration: %w", err)
 	}
 	switch {
-	case !versionPattern.MatchString(s.Version):
+	case !versionPattern().MatchString(s.Version):
 		return nil, naru.Errorf(naru.InvalidArgument, "spec field ociVersion %q is not supported, 1.x is", s.Version)
 	case s.Root == nil || s.Root.Path == "":
 		return nil, naru.Errorf(naru.InvalidArgument, "spec field root is missing")

@@ -11,7 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
+	"strings"
 
 	"naru/engine/sandbox/fork"
 	"naru/naru"
@@ -41,12 +41,12 @@ func (r *Runtime) warn(err error) {
 	}
 }
 
-// idPattern is what runc takes for a container's name.
-var idPattern = regexp.MustCompile(`^[\w+.-]+$`)
+// idLetters are what runc takes in a container's name.
+const idLetters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+.-"
 
-// dir is a container's folder. The pattern lets two names through that would lead out of the root.
+// dir is a container's folder. The letters let two names through that would lead out of the root.
 func (r *Runtime) dir(id string) (string, error) {
-	if !idPattern.MatchString(id) || id == "." || id == ".." || len(id) > 1024 {
+	if strings.Trim(id, idLetters) != "" || id == "" || id == "." || id == ".." || len(id) > 1024 {
 		return "", naru.Errorf(naru.InvalidArgument, "invalid container id %q", id)
 	}
 	return filepath.Join(r.Root, id), nil

@@ -33,7 +33,8 @@ func printTemplate[T any](c *cli, format string, all []T) error {
 	if !isTable {
 		return c.printLines(lines)
 	}
-	header := templateField.ReplaceAllStringFunc(columns, func(field string) string { return fieldWords(templateField.FindStringSubmatch(field)[1]) })
+	field := regexp.MustCompile(`\{\{\s*\.(\w+)[^}]*\}\}`)
+	header := field.ReplaceAllStringFunc(columns, func(s string) string { return fieldWords(field.FindStringSubmatch(s)[1]) })
 	return columnsTable(header, lines).write(c.out, c.colour(c.out))
 }
 
@@ -48,8 +49,6 @@ func templateFuncs() template.FuncMap {
 		"truncate": func(s string, n int) string { return string([]rune(s)[:min(max(n, 0), len([]rune(s)))]) },
 	}
 }
-
-var templateField = regexp.MustCompile(`\{\{\s*\.(\w+)[^}]*\}\}`)
 
 // fieldWords are a field's name as a header: RunningFor is RUNNING FOR.
 func fieldWords(name string) string {

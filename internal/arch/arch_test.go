@@ -3,6 +3,7 @@ package arch
 import (
 	"go/ast"
 	"os/exec"
+	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -136,6 +137,37 @@ func TestNothingRunsBeforeMain(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestCommandsBeginAtOnce: what the command line links begins at each command, whichever verb it has; a pattern takes 40 µs.
+func TestCommandsBeginAtOnce(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-e", "-tags", "front", "-deps", "naru/cmd/naru").CombinedOutput()
+	if err != nil {
+		t.Fatalf("list what the command line links: %v\n%s", err, out)
+	}
+	linked := strings.Fields(string(out))
+	for _, s := range tree(t) {
+		if s.test || !slices.Contains(linked, path.Join(module, s.dir)) {
+			continue
+		}
+		for _, decl := range s.file.Decls {
+			if d, ok := decl.(*ast.GenDecl); ok && compiles(d) {
+				t.Errorf("%s: a pattern of the package's: compile it where it is used, or with sync.OnceValue", s.place(d))
+			}
+		}
+	}
+}
+
+// compiles reports whether a declaration has a regular expression that is compiled when the program begins.
+func compiles(d *ast.GenDecl) (found bool) {
+	ast.Inspect(d, func(node ast.Node) bool {
+		if call, ok := node.(*ast.SelectorExpr); ok && call.Sel.Name == "MustCompile" {
+			found = true
+		}
+		_, later := node.(*ast.FuncLit)
+		return !later
+	})
+	return found
 }
 
 // TestContextsComeFromAbove: below cmd a context is handed down, so that whoever cancels reaches everything.

@@ -167,8 +167,8 @@ const enosys = unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS)
 // collect gathers what the policy says of each number. A name that this architecture does not have is passed over:
 // one policy serves all. The first rule that matches a call counts, so those after one without arguments do not.
 func collect(calls []specs.LinuxSyscall, fallback uint32) (named map[uint32]span, last uint32, err error) {
-	named = make(map[uint32]span, len(numbers))
-	decided := make(map[uint32]bool, len(numbers))
+	named = make(map[uint32]span, len(numbers()))
+	decided := make(map[uint32]bool, len(numbers()))
 	for _, call := range calls {
 		if len(call.Names) == 0 {
 			return nil, 0, fmt.Errorf("a rule of action %s names no system call", call.Action)
@@ -182,7 +182,7 @@ func collect(calls []specs.LinuxSyscall, fallback uint32) (named map[uint32]span
 			return nil, 0, fmt.Errorf("%v: %w", call.Names, err)
 		}
 		for _, name := range call.Names {
-			n, some := numbers[name]
+			n, some := numbers()[name]
 			if !some || decided[n] {
 				continue
 			}

@@ -100,11 +100,11 @@ func TestDockersPolicyMeansWhatItSaysForEveryCall(t *testing.T) {
 	last := uint32(0)
 	for _, s := range p.Syscalls {
 		for _, n := range s.Names {
-			last = max(last, numbers[n])
+			last = max(last, numbers()[n])
 		}
 	}
 	values := []uint64{0, 1, 8, 38, 40, 41, 131072, 0xffffffff, 1 << 32, unix.CLONE_NEWUSER, unix.CLONE_NEWNS | unix.CLONE_VM}
-	for name, number := range numbers {
+	for name, number := range numbers() {
 		for _, v := range values {
 			c := call{arch: nativeArch, number: number, args: [6]uint64{v, v, v, v, v, v}}
 			want := judge(p, c, name)
@@ -164,7 +164,7 @@ func FuzzArguments(f *testing.F) {
 			},
 		}}}
 		for _, a := range []uint64{arg, value, value + 1, value - 1, two, value & two} {
-			c := call{arch: nativeArch, number: numbers["write"], args: [6]uint64{a, 0, arg}}
+			c := call{arch: nativeArch, number: numbers()["write"], args: [6]uint64{a, 0, arg}}
 			if got, want := run(t, p, c), judge(p, c, "write"); got != want {
 				t.Fatalf("%+v: %#x, want %#x", c, got, want)
 			}
@@ -190,7 +190,7 @@ func FuzzCompile(f *testing.F) {
 			return
 		}
 		for _, name := range []string{"read", "write", "clone3"} {
-			c := call{arch: nativeArch, number: numbers[name], args: [6]uint64{arg, arg + 1, arg >> 1, arg << 1, 0, 1}}
+			c := call{arch: nativeArch, number: numbers()[name], args: [6]uint64{arg, arg + 1, arg >> 1, arg << 1, 0, 1}}
 			want := judge(p, c, name)
 			if newer(p, c.number) && want&unix.SECCOMP_RET_ACTION_FULL == unix.SECCOMP_RET_ERRNO {
 				want = enosys
@@ -205,7 +205,7 @@ func FuzzCompile(f *testing.F) {
 // newer reports whether the policy was written before there was that call: it names none as late.
 func newer(p *specs.LinuxSeccomp, number uint32) bool {
 	return !slices.ContainsFunc(p.Syscalls, func(s specs.LinuxSyscall) bool {
-		return slices.ContainsFunc(s.Names, func(name string) bool { n, known := numbers[name]; return known && n >= number })
+		return slices.ContainsFunc(s.Names, func(name string) bool { n, known := numbers()[name]; return known && n >= number })
 	}) && number > 0
 }
 
