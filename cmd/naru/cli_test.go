@@ -8,8 +8,10 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/spf13/cobra"
@@ -217,6 +219,54 @@ func TestAProcessGivesItsExitCodeAndStreams(t *testing.T) {
 	lost := naruCLI(t, daemonOf(t, framesOf(out)), "", "exec", "-a", "x", "web", "--", "foo")
 	if lost.code != exitFailed || !strings.Contains(lost.err, "went away") {
 		t.Errorf("%+v", lost)
+	}
+}
+
+// TestMain makes the test's program naru itself for tests that need it as a process.
+func TestMain(m *testing.M) {
+	if os.Getenv("BE_NARU") != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+func TestASignalEndsAnExecAndGoesOnToAContainer(t *testing.T) {
+	asked, passed := make(chan struct{}), make(chan string)
+	host := daemonOf(t, func(w http.ResponseWriter, r *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer func() { _ = conn.Close() }()
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: naru-frames\r\n\r\n")
+		asked <- struct{}{}
+		f, err := api.ReadFrame(conn)
+		if err != nil {
+			passed <- ""
+			return
+		}
+		_ = api.WriteFrame(conn, api.ExitFrame(7))
+		passed <- string(f.Payload)
+	})
+	for line, want := range map[string]struct{ passed, state string }{
+		"container exec web foo":         {"", "signal: terminated"},
+		"container run --rm busybox foo": {"SIGTERM", "exit status 7"},
+	} {
+		cmd := exec.CommandContext(t.Context(), os.Args[0], strings.Fields(line)...)
+		cmd.Env = append(os.Environ(), "BE_NARU=1", "NARU_HOST="+host)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		<-asked
+		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Error(err)
+		}
+		got := <-passed
+		_ = cmd.Wait() // its state says the same
+		if state := cmd.ProcessState.String(); got != want.passed || state != want.state {
+			t.Errorf("naru %s: passed on %q, %s", line, got, state)
+		}
 	}
 }
 

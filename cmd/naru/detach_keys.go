@@ -45,7 +45,7 @@ func (k *detachKeys) Type() string { return "keys" }
 // errDetached ends a session that the user left: the container runs on.
 var errDetached = errors.New("detached")
 
-// watch lets the keys end a session on a terminal.
+// watch lets the keys end a session on a terminal; without one, signals are passed on to the container.
 func (k *detachKeys) watch(ctx context.Context, run func(context.Context, *client.Client, *console) (int, error)) func(*client.Client, *console) (int, error) {
 	return func(cl *client.Client, con *console) (int, error) {
 		ctx, leave := context.WithCancelCause(ctx)
@@ -56,6 +56,9 @@ func (k *detachKeys) watch(ctx context.Context, run func(context.Context, *clien
 				keys = []byte("\x10\x11")
 			}
 			con.Stdin = &detachReader{from: con.Stdin, keys: keys, leave: func() { leave(errDetached) }}
+		}
+		if con.Resize == nil { // no terminal
+			con.passSignals()
 		}
 		code, err := run(ctx, cl, con)
 		if errors.Is(context.Cause(ctx), errDetached) {

@@ -20,18 +20,17 @@ import (
 type console struct {
 	client.Streams
 	size    *api.Size
-	restore func() // puts the terminal back and stops listening for signals
+	restore func() // puts the terminal back and passes no signals on
 }
 
 // openConsole prepares the streams for a process. With tty the terminal becomes raw, so that the process sees every
-// key; without one, the signals that would end this program are passed on to the process.
+// key; without one, a signal ends this program, and with it a process that is not a container's own.
 func (c *cli) openConsole(stdin, tty bool) (*console, error) {
 	con := &console{Streams: client.Streams{Stdout: c.out, Stderr: c.err}, restore: func() {}}
 	if stdin {
 		con.Stdin = c.in
 	}
 	if !tty {
-		con.passSignals(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
 		return con, nil
 	}
 	f, ok := c.in.(*os.File)
@@ -74,10 +73,10 @@ func (con *console) followSize(out io.Writer) (stop func()) {
 	})
 }
 
-// passSignals sends the names of signals to the process.
-func (con *console) passSignals(signals ...os.Signal) {
+// passSignals sends the names of the signals that would end this program to the process.
+func (con *console) passSignals() {
 	caught := make(chan os.Signal, 1)
-	signal.Notify(caught, signals...)
+	signal.Notify(caught, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
 	names := make(chan string)
 	con.Signals = names
 	con.restore = relay(caught, func(s os.Signal, done <-chan struct{}) {
@@ -88,8 +87,9 @@ func (con *console) passSignals(signals ...os.Signal) {
 	})
 }
 
-// relay calls act for every signal until the function it returns is called.
-func relay(signals chan os.Signal, act func(s os.Signal, done <-chan struct{})) (stop func()) {
+// relay calls act for every signal until the function it returns is called. The signals are not given back: the program
+// ends next, and for each of them the Go runtime hands over between two threads, twice.
+func relay(signals <-chan os.Signal, act func(s os.Signal, done <-chan struct{})) (stop func()) {
 	done := make(chan struct{})
 	var relaying sync.WaitGroup
 	relaying.Go(func() {
@@ -103,7 +103,6 @@ func relay(signals chan os.Signal, act func(s os.Signal, done <-chan struct{})) 
 		}
 	})
 	return func() {
-		signal.Stop(signals)
 		close(done)
 		relaying.Wait()
 	}
