@@ -177,16 +177,18 @@ func (e *Engine) reserve(c Container) (*entry, error) {
 	}
 	en := &entry{c: c}
 	en.op.Lock()
-	e.containers[c.ID] = en
+	e.enter(en)
 	return en, nil
 }
 
 // nameFree returns a Conflict when a container has the name. The caller holds e.mu.
 func (e *Engine) nameFree(name string) error {
-	for _, other := range e.containers {
-		if other.c.Name == name || other.c.ID == name {
-			return naru.Errorf(naru.Conflict, "the name %q is taken by container %s: remove that one or choose another name", name, other.c.ShortID())
-		}
+	id, taken := e.held.names[name]
+	if !taken {
+		id, taken = name, e.containers[name] != nil
+	}
+	if taken {
+		return naru.Errorf(naru.Conflict, "the name %q is taken by container %s: remove that one or choose another name", name, e.containers[id].c.ShortID())
 	}
 	return nil
 }
@@ -195,8 +197,7 @@ func (e *Engine) nameFree(name string) error {
 func (e *Engine) drop(en *entry) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	en.gone = true
-	delete(e.containers, en.c.ID)
+	e.expel(en)
 }
 
 // makeFiles makes the container's folder and its writable layer.

@@ -196,8 +196,10 @@ func (e *Engine) assignAddr(ctx context.Context, en *entry, c *Container) error 
 	}
 	c.setEndpoints(at)
 	c.Ports = ports
-	en.c.setEndpoints(at)
-	en.c.Ports = ports
+	now := en.c
+	now.setEndpoints(at)
+	now.Ports = ports
+	e.follow(en, now)
 	return nil
 }
 

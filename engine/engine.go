@@ -65,8 +65,9 @@ type Engine struct {
 	volumes *volume.Store
 	log     *slog.Logger
 
-	mu         sync.Mutex // guards what follows; never held while waiting for a process
-	containers map[string]*entry
+	mu         sync.Mutex        // guards what follows; never held while waiting for a process
+	containers map[string]*entry // changed by enter, follow and expel
+	held       held
 	networks   map[string]Network
 	steps      map[string]stepHold
 	leaving    map[string]departure
@@ -114,6 +115,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	e := &Engine{
 		cfg: cfg, tag: Tag(dir), group: sandbox.OwnCgroup("naru-"+Tag(dir), cfg.Keeper.Info().PID), volumes: volumes, log: cfg.Log,
 		containers: map[string]*entry{},
+		held:       newHeld(),
 		networks:   map[string]Network{},
 		steps:      map[string]stepHold{},
 		filters:    &sandbox.Filters{},

@@ -63,11 +63,11 @@ func (e *Engine) find(idOrName string) (*entry, error) {
 	if en, ok := e.containers[idOrName]; ok {
 		return en, nil
 	}
+	if id, ok := e.held.names[idOrName]; ok {
+		return e.containers[id], nil
+	}
 	var found []*entry
 	for id, en := range e.containers {
-		if en.c.Name == idOrName {
-			return en, nil
-		}
 		if len(idOrName) >= minPrefix && strings.HasPrefix(id, idOrName) {
 			found = append(found, en)
 		}

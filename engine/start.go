@@ -233,7 +233,7 @@ func (e *Engine) settleFailedStart(ctx context.Context, en *entry, c Container, 
 	saved := e.save(ctx, en, c)
 	if saved != nil { // no room: a daemon that finds the row as it is comes to the same
 		e.mu.Lock()
-		en.c = c
+		e.follow(en, c)
 		e.mu.Unlock()
 	}
 	err = errors.Join(err, saved, e.forgetChild(ctx, c.ID))

@@ -109,42 +109,6 @@ func (e *Engine) releaseStep(id string) {
 	delete(e.steps, id)
 }
 
-// baseTaken tells which ranges of ids are in use. The caller holds e.mu as long as it asks.
-func (e *Engine) baseTaken() func(uint32) bool {
-	taken := make(map[uint32]bool, len(e.containers))
-	for _, en := range e.containers {
-		taken[en.c.IDBase] = true
-	}
-	for _, s := range e.steps {
-		taken[s.base] = true
-	}
-	return func(b uint32) bool { return taken[b] }
-}
-
-// addrTaken tells which addresses are in use by others than container id. The caller holds e.mu as long as it asks.
-func (e *Engine) addrTaken(id string) func(netip.Addr) bool {
-	taken := make(map[netip.Addr]bool, len(e.containers))
-	for _, en := range e.containers {
-		if en.c.ID != id && en.c.State != Exited {
-			for _, at := range en.c.endpoints() {
-				taken[at.Addr] = true
-			}
-		}
-	}
-	for _, s := range e.steps {
-		taken[s.addr] = true
-	}
-	for _, d := range e.leaving {
-		for _, addr := range d.addrs {
-			taken[addr] = true
-		}
-	}
-	for _, addr := range e.connecting {
-		taken[addr] = true
-	}
-	return func(a netip.Addr) bool { return taken[a] }
-}
-
 func writeStepEtc(dir string, step Step, addr, nameserver netip.Addr) error {
 	if err := os.MkdirAll(dir, 0o711); err != nil {
 		return fmt.Errorf("make the step's folder: %w", err)

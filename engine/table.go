@@ -12,7 +12,7 @@ import (
 func (e *Engine) load(ctx context.Context) error {
 	return e.cfg.Store.View(ctx, func(tx *store.Tx) error {
 		err := scanJSON(tx, `SELECT container_json FROM containers`, func(c Container) {
-			e.containers[c.ID] = &entry{c: c}
+			e.enter(&entry{c: c})
 		})
 		if err != nil {
 			return fmt.Errorf("read containers: %w", err)
@@ -55,7 +55,7 @@ func (e *Engine) save(ctx context.Context, en *entry, c Container) error {
 		return fmt.Errorf("write container %s down: %w", c.Name, err)
 	}
 	e.mu.Lock()
-	en.c = c
+	e.follow(en, c)
 	e.mu.Unlock()
 	e.changed(c) // now, not when the row was there: who looks, looks at memory
 	return nil
@@ -78,9 +78,8 @@ func (e *Engine) forget(ctx context.Context, en *entry) error {
 		return fmt.Errorf("forget container %s: %w", en.c.Name, err)
 	}
 	e.mu.Lock()
-	en.gone = true
 	c := en.c
-	delete(e.containers, c.ID)
+	e.expel(en)
 	e.mu.Unlock()
 	e.changed(c)
 	return nil

@@ -25,17 +25,20 @@ func (e *Engine) Rename(ctx context.Context, idOrName, name string) error {
 	err = e.nameFree(name)
 	c, old := en.c, en.c.Name
 	if err == nil {
-		en.c.Name = name // taken from here on, before it is written down
+		c.Name = name
+		e.follow(en, c) // taken from here on, before it is written down
 	}
 	e.mu.Unlock()
 	if err != nil {
 		return err
 	}
-	c.Name, c.Spec.Name = name, name
+	c.Spec.Name = name
 	if err := e.save(ctx, en, c); err != nil {
 		e.mu.Lock()
 		defer e.mu.Unlock()
-		en.c.Name = old
+		c = en.c
+		c.Name = old
+		e.follow(en, c)
 		return err
 	}
 	e.tellName(c.ID)
