@@ -62,7 +62,7 @@ func (m *Manager) join(n Network, i int, name string, e Endpoint) error {
 		err = errors.Join(m.configureInside(n, e), c.settle(name), c.settle(n.bridge(i)))
 	}
 	if _, sharded := m.bridgeIndex(n.bridge(1)); sharded && err == nil {
-		err = m.tellWhere(n, i, name, e.hardwareAddr())
+		err = m.tellWhere(c, n, i, name, e.hardwareAddr())
 	}
 	if err != nil {
 		return errors.Join(err, c.deleteLink(name))

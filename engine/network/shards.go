@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"naru/naru"
@@ -245,22 +246,21 @@ func (m *Manager) ensureTrunkEnd(name string, bridge int) (changed bool, err err
 
 // tellWhere tells the bridges of a network by which port a container is reached, once it is there: they may still
 // remember where its address was on another of them, and would send there until the container speaks.
-func (m *Manager) tellWhere(n Network, i int, veth string, mac net.HardwareAddr) error {
+func (m *Manager) tellWhere(c conversation, n Network, i int, veth string, mac net.HardwareAddr) error {
 	ports := []string{veth}
 	if i > 0 {
 		near, _ := m.trunkEnds(n.bridge(i))
 		ports = append(ports, near)
 	}
+	var entries []request
 	for _, port := range ports {
-		link, err := netlink.LinkByName(port)
+		index, err := c.index(port)
 		if err != nil {
-			return fmt.Errorf("find bridge port %s: %w", port, err)
+			return err
 		}
-		entry := netlink.Neigh{Family: unix.AF_BRIDGE, LinkIndex: link.Attrs().Index, HardwareAddr: mac,
-			State: unix.NUD_REACHABLE, Flags: unix.NTF_MASTER}
-		if err := netlink.NeighSet(&entry); err != nil {
-			return fmt.Errorf("tell a bridge that %s is behind %s: %w", mac, port, err)
-		}
+		at := &netlink.Ndmsg{Family: unix.AF_BRIDGE, Index: uint32(index), State: unix.NUD_REACHABLE, Flags: unix.NTF_MASTER}
+		entries = append(entries, newRequest(fmt.Sprintf("tell a bridge that %s is behind %s", mac, port), unix.RTM_NEWNEIGH,
+			unix.NLM_F_CREATE|unix.NLM_F_REPLACE, at, nl.NewRtAttr(unix.NDA_LLADDR, mac)))
 	}
-	return nil
+	return c.say(entries...)
 }

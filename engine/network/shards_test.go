@@ -1,6 +1,7 @@
 package network
 
 import (
+	"bytes"
 	"flag"
 	"fmt"
 	"net/netip"
@@ -10,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // tiny makes a network of one container on its first bridge and two on each of at most two shards.
@@ -300,4 +302,24 @@ func TestMoreThanABridgeHasPorts(t *testing.T) {
 	expect(t, first, "tcp", at(addr, 80), "last sees 10.199.0.2")
 	expect(t, hostNS(t), "tcp", at(addr, 80), "last sees 10.199.0.1")
 	wantLeftovers(t, m)
+}
+
+// The bridges know where a container is before it has said a word.
+func TestBridgesAreToldWhereAContainerIs(t *testing.T) {
+	m := newHostWith(t, Config{Tag: testTag, BridgePorts: 3})
+	n := testNetwork(1)
+	must(t, m.Apply(t.Context(), State{Networks: []Network{n}}))
+	attach(t, m, n, 2)
+	onShard := attach(t, m, n, 3)
+	near, _ := m.trunkEnds(n.bridge(1))
+	mac := hardwareAddr(onShard.addr)
+	for _, port := range []string{m.vethName(newPlace(onShard.id, "")), near} {
+		link, err := netlink.LinkByName(port)
+		must(t, err)
+		known, err := netlink.NeighList(link.Attrs().Index, unix.AF_BRIDGE)
+		must(t, err)
+		if !slices.ContainsFunc(known, func(e netlink.Neigh) bool { return bytes.Equal(e.HardwareAddr, mac) }) {
+			t.Errorf("nobody is known behind %s: %v", port, known)
+		}
+	}
 }
