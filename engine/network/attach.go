@@ -262,11 +262,12 @@ func inNetNS(ns *os.File, f func() error) error {
 }
 
 // prepareIPv6 switches IPv6 off on an interface that gets no address of it, and keeps the others from believing a
-// neighbour that announces itself as a router. It does nothing where the kernel has no IPv6.
+// neighbour that announces itself as a router, and from asking all neighbours whether one of them has their address on
+// the link, which is made of an IPv4 address that nobody else has. It does nothing where the kernel has no IPv6.
 func prepareIPv6(set func(path, value string) error, dev string, wanted bool) error {
 	settings := map[string]string{"disable_ipv6": "1"}
 	if wanted {
-		settings = map[string]string{"disable_ipv6": "0", "accept_ra": "0", "autoconf": "0", "accept_redirects": "0"}
+		settings = map[string]string{"disable_ipv6": "0", "accept_ra": "0", "autoconf": "0", "accept_redirects": "0", "accept_dad": "0"}
 	}
 	for name, value := range settings {
 		err := set("ipv6/conf/"+dev+"/"+name, value)

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/vishvananda/netlink"
@@ -155,4 +156,24 @@ func expect6(t *testing.T, ns *os.File, proto string, to netip.AddrPort, want st
 	if err != nil || got != want {
 		t.Errorf("%s %s: got %q, %v; want %q", proto, to, got, err, want)
 	}
+}
+
+// An address that only one container has need not be asked for among all neighbours.
+func TestNobodyIsAskedForAnAddress(t *testing.T) {
+	if _, err := os.Stat("/proc/sys/net/ipv6"); err != nil {
+		t.Skip("this kernel has no IPv6")
+	}
+	m := newHost(t)
+	n := withIPv6(testNetwork(1))
+	must(t, m.Apply(t.Context(), State{Networks: []Network{n}}))
+	c, _ := attach6(t, m, n, 2)
+	must(t, inNetNS(c.ns, func() error {
+		for _, dev := range []string{"all", inside} { // the kernel asks where either says so
+			text, err := os.ReadFile("/proc/sys/net/ipv6/conf/" + dev + "/accept_dad")
+			if got := strings.TrimSpace(string(text)); err != nil || got != "0" {
+				t.Errorf("accept_dad of %s is %q, %v", dev, got, err)
+			}
+		}
+		return nil
+	}))
 }
