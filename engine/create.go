@@ -50,7 +50,8 @@ func (e *Engine) Create(ctx context.Context, spec ContainerSpec) (Container, err
 	}
 	undo.Add(func() { e.logFailure("forget a container that was not made", e.forget(context.WithoutCancel(ctx), en)) })
 	if err := e.makeFiles(ctx, c); err != nil {
-		e.logFailure("remove what was made of a container", e.removeFiles(context.WithoutCancel(ctx), c))
+		e.logFailure("remove what was made of a container", e.setAside(context.WithoutCancel(ctx), c))
+		e.clearAside(c)
 		return Container{}, fmt.Errorf("create container %s: %w", c.Name, err)
 	}
 	undo.Release()

@@ -109,7 +109,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	if err := os.MkdirAll(filepath.Join(dir, "containers"), 0o710); err != nil {
 		return nil, fmt.Errorf("make the folder of containers: %w", err)
 	}
-	if err := errors.Join(clearViews(dir), clearAside(dir)); err != nil {
+	if err := errors.Join(clearViews(dir), clearAllAside(dir)); err != nil {
 		return nil, fmt.Errorf("clear the data folder: %w", err)
 	}
 	e := &Engine{

@@ -97,7 +97,8 @@ func (e *Engine) settleExit(ctx context.Context, en *entry, exit keeper.Exit) er
 		e.tellName(c.ID)
 		e.logFailure("clean up after a container", errors.Join(e.cfg.Keeper.Forget(ctx, c.ID), e.cleanKernel(ctx, c.ID)))
 	})
-	return e.removeWhenLeft(ctx, en)
+	e.removeLeft(ctx, en)
+	return nil
 }
 
 // exited notes how the container's process ended.
@@ -138,9 +139,12 @@ func (e *Engine) tell(en *entry) {
 	e.hint()
 }
 
-// writeExit makes the exit last, and lets go of what the run had of this process.
+// writeExit makes the exit last, and lets go of what the run had of this process. A container that is removed on exit has
+// a row that says it runs until it has none: a daemon that finds that and no process removes it, too.
 func (e *Engine) writeExit(ctx context.Context, en *entry, c Container) error {
-	if err := e.save(ctx, en, c); err != nil {
+	if c.Spec.AutoRemove {
+		e.show(en, c)
+	} else if err := e.save(ctx, en, c); err != nil {
 		return err
 	}
 	e.noteExit(c)

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -93,10 +94,29 @@ func (e *Engine) letGo(ctx context.Context, en *entry) {
 	}
 	en.op.Lock()
 	defer en.op.Unlock()
-	e.logFailure("remove a container on its exit", e.removeWhenLeft(context.WithoutCancel(ctx), en))
+	e.removeLeft(context.WithoutCancel(ctx), en)
 }
 
-// remove deletes the files first and the row last: until the row is gone, a crash leaves something that can be
+// removeLeft is removeWhenLeft, which it goes on trying beside everything else when it fails, for lack of room on the disk
+// say. The caller holds en.op.
+func (e *Engine) removeLeft(ctx context.Context, en *entry) {
+	err := e.removeWhenLeft(ctx, en)
+	if err == nil {
+		return
+	}
+	e.log.Error("remove a container on its exit", "container", en.c.Name, "err", err)
+	e.waiting.Go(func() {
+		select {
+		case <-e.life.Done(): // the next daemon does
+		case <-time.After(settleRetry):
+			en.op.Lock()
+			defer en.op.Unlock()
+			e.removeLeft(ctx, en)
+		}
+	})
+}
+
+// remove sets the files aside first and deletes the row last: until the row is gone, a crash leaves something that can be
 // removed again. The caller holds en.op.
 func (e *Engine) remove(ctx context.Context, en *entry) error {
 	c := e.snapshot(en)
@@ -107,35 +127,42 @@ func (e *Engine) remove(ctx context.Context, en *entry) error {
 		return fmt.Errorf("remove container %s: it was started again", c.Name)
 	}
 	e.leaveForward(ctx, en)
-	if err := e.removeFiles(ctx, c); err != nil {
+	if err := e.setAside(ctx, c); err != nil {
 		return err
 	}
 	if err := e.forget(ctx, en); err != nil {
 		return err
 	}
+	e.clearAside(c)
 	e.note("destroy", c)
 	return nil
 }
 
-// removeFiles undoes makeFiles, as far as that came. Both are out of the way when it returns; that their files go takes a
-// file system milliseconds, and nobody waits for it.
-func (e *Engine) removeFiles(ctx context.Context, c Container) error {
+// setAside undoes makeFiles, as far as that came: root filesystem and folder are where nobody looks for them when it
+// returns. That their files go takes a file system milliseconds, for which nobody waits.
+func (e *Engine) setAside(ctx context.Context, c Container) error {
 	if err := e.cfg.Images.Release(ctx, c.ID); err != nil {
 		return fmt.Errorf("remove the root filesystem of %s: %w", c.Name, err)
 	}
-	aside := e.containerDir(asidePrefix + c.ID)
-	if err := os.Rename(e.containerDir(c.ID), aside); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	err := os.Rename(e.containerDir(c.ID), e.containerDir(asidePrefix+c.ID))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove the folder of %s: %w", c.Name, err)
 	}
-	e.waiting.Go(func() { e.logFailure("remove the folder of "+c.Name, os.RemoveAll(aside)) })
 	return nil
 }
 
 // asidePrefix begins the names of containers' folders that belong to nobody any more.
 const asidePrefix = ".removed-"
 
-// clearAside removes the folders that a daemon's death left to be removed.
-func clearAside(dataDir string) error {
+// clearAside removes, beside everything else, the folder that was set aside.
+func (e *Engine) clearAside(c Container) {
+	e.waiting.Go(func() {
+		e.logFailure("remove the folder of "+c.Name, os.RemoveAll(e.containerDir(asidePrefix+c.ID)))
+	})
+}
+
+// clearAllAside removes the folders that a daemon's death left.
+func clearAllAside(dataDir string) error {
 	left, err := filepath.Glob(filepath.Join(dataDir, "containers", asidePrefix+"*"))
 	if err != nil {
 		return err

@@ -3,11 +3,14 @@ package engine_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
 
 	"naru/engine"
+	"naru/internal/testkit"
 	"naru/naru"
 )
 
@@ -43,4 +46,38 @@ func TestNoChangeReachesTheKernelAfterTheEnd(t *testing.T) {
 		t.Errorf("links left: %v, %v", links, err)
 	}
 	r.Open()
+}
+
+// No row says that a container that is removed on exit has ended: what becomes of it must not depend on this daemon, nor
+// on whether the removal succeeds at once.
+func TestARemovalOnExitThatFailsIsMadeUpFor(t *testing.T) {
+	for name, then := range map[string]func(*rig){
+		"by this daemon": func(*rig) {},
+		"by the next":    func(r *rig) { r.Shut(); r.Open() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			c := r.start(forever, func(s *engine.ContainerSpec) { s.AutoRemove = true })
+			obstacle := filepath.Join(r.Data, "containers", ".removed-"+c.ID)
+			if err := os.MkdirAll(filepath.Join(obstacle, "full"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := r.Stop(t.Context(), c.ID, -1); err != nil {
+				t.Fatal(err)
+			}
+			if ended := r.get(c.ID); ended.State != engine.Exited {
+				t.Fatalf("it is %s", ended.State)
+			}
+			if err := os.RemoveAll(obstacle); err != nil {
+				t.Fatal(err)
+			}
+			then(r)
+			testkit.Eventually(t, patience, "the container is removed", func() error {
+				if list, err := r.List(t.Context()); err != nil || len(list) > 0 {
+					return fmt.Errorf("%v, %v", list, err)
+				}
+				return nil
+			})
+		})
+	}
 }

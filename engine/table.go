@@ -54,11 +54,16 @@ func (e *Engine) save(ctx context.Context, en *entry, c Container) error {
 	if err != nil {
 		return fmt.Errorf("write container %s down: %w", c.Name, err)
 	}
+	e.show(en, c)
+	return nil
+}
+
+// show lets memory follow, and those who watch it look.
+func (e *Engine) show(en *entry, c Container) {
 	e.mu.Lock()
 	e.follow(en, c)
 	e.mu.Unlock()
 	e.changed(c) // now, not when the row was there: who looks, looks at memory
-	return nil
 }
 
 // update is how a container's row is written. To a machine that starts anew it is all the same how far a start had come;
