@@ -61,11 +61,15 @@ func (c *Client) process(ctx context.Context, path string, query url.Values, bod
 	defer stop()
 	defer cancel()
 	out := &sender{conn: conn}
-	go out.copyStdin(st.Stdin) // not waited for: it may sit in a read of a terminal until the program ends
+	if st.Stdin != nil {
+		go out.copyStdin(st.Stdin) // not waited for: it may sit in a read of a terminal until the program ends
+	}
 	var passing sync.WaitGroup
 	defer passing.Wait()
 	defer cancel()
-	passing.Go(func() { out.passOn(ctx, st) })
+	if st.Resize != nil || st.Signals != nil {
+		passing.Go(func() { out.passOn(ctx, st) })
+	}
 	return receive(conn, st)
 }
 
@@ -106,9 +110,6 @@ func (s *sender) send(f api.Frame) error {
 
 // copyStdin ends when the input does, or the connection.
 func (s *sender) copyStdin(stdin io.Reader) {
-	if stdin == nil {
-		return
-	}
 	_, err := io.Copy(api.FrameWriter{Kind: api.FrameStdin, Send: s.send}, stdin)
 	if err == nil || !errors.Is(err, net.ErrClosed) {
 		_ = s.send(api.Frame{Kind: api.FrameCloseStdin}) // a connection that broke is the reader's to report
