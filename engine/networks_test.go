@@ -1,22 +1,37 @@
-package engine
+package engine_test
 
 import (
-	"net/netip"
 	"testing"
+
+	"naru/engine"
+	"naru/naru"
 )
 
-func TestSubnetBits(t *testing.T) {
-	for _, c := range []struct {
-		name, pool string
-		want       int
-	}{
-		{DefaultNetwork, "10.87.0.0/16", 20},
-		{DefaultNetwork, "10.87.0.0/19", 21},
-		{DefaultNetwork, "10.87.0.0/22", 22},
-		{"app-shop", "10.87.0.0/16", 22},
-	} {
-		if got := subnetBits(c.name, netip.MustParsePrefix(c.pool)); got != c.want {
-			t.Errorf("%s in %s: got /%d, want /%d", c.name, c.pool, got, c.want)
+func TestOnlyANetworkThatIsThereAndIdleIsRemoved(t *testing.T) {
+	r := newRig(t)
+	c, err := r.Create(t.Context(), engine.ContainerSpec{Image: "busybox", Command: []string{"true"}, Network: "used"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"used", "idle"} {
+		if _, err := r.EnsureNetwork(t.Context(), name); err != nil {
+			t.Fatal(err)
 		}
+	}
+	for name, want := range map[string]naru.Code{
+		"nothing": naru.NotFound, engine.DefaultNetwork: naru.FailedPrecondition, "used": naru.FailedPrecondition,
+	} {
+		if err := r.RemoveNetwork(t.Context(), name); naru.CodeOf(err) != want {
+			t.Errorf("%s: %v, want %s", name, err, want)
+		}
+	}
+	if err := r.RemoveNetwork(t.Context(), "idle"); err != nil {
+		t.Error(err)
+	}
+	if _, err := r.Network("idle"); naru.CodeOf(err) != naru.NotFound {
+		t.Errorf("it is still there: %v", err)
+	}
+	if err := r.Remove(t.Context(), c.ID, false); err != nil {
+		t.Fatal(err)
 	}
 }

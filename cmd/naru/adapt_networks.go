@@ -46,7 +46,7 @@ func (n networks) Create(ctx context.Context, q api.NetworkCreate) (api.Network,
 }
 
 // Remove implements server.Networks.
-func (n networks) Remove(ctx context.Context, name string) error { return n.e.DeleteNetwork(ctx, name) }
+func (n networks) Remove(ctx context.Context, name string) error { return n.e.RemoveNetwork(ctx, name) }
 
 // Prune implements server.Networks.
 func (n networks) Prune(ctx context.Context) ([]string, error) { return n.e.PruneNetworks(ctx) }

@@ -203,8 +203,11 @@ func (m *Machine) dropIdleNetworks(ctx context.Context) error {
 	m.mu.Unlock()
 	for _, ae := range idle {
 		err := m.engine.RemoveNetwork(ctx, networkName(ae))
-		if naru.CodeOf(err) == naru.FailedPrecondition {
+		switch naru.CodeOf(err) {
+		case naru.FailedPrecondition:
 			continue // a job still runs on it
+		case naru.NotFound: // nothing ever ran on it, or somebody removed it
+			err = nil
 		}
 		if err != nil {
 			return err

@@ -1,9 +1,12 @@
 package machine_test
 
 import (
+	"bytes"
 	"context"
+	"io"
 	"log/slog"
 	"net/netip"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -32,6 +35,7 @@ func (r *router) Drain(context.Context, []netip.AddrPort) error { return nil }
 // daemon is a machine with its loop, which can be ended and opened again.
 type daemon struct {
 	*machine.Machine
+	said  bytes.Buffer // its log; to be read once it is shut
 	t     testing.TB
 	rig   *enginetest.Rig
 	end   context.CancelFunc
@@ -49,7 +53,7 @@ func openDaemon(t testing.TB, rig *enginetest.Rig) *daemon {
 func (d *daemon) open() {
 	d.t.Helper()
 	ctx, end := context.WithCancel(context.WithoutCancel(d.t.Context()))
-	m, err := machine.Open(ctx, machine.Config{Engine: d.rig.Engine, Store: d.rig.Store, Router: &router{}, Log: slog.New(slog.NewTextHandler(d.t.Output(), nil))})
+	m, err := machine.Open(ctx, machine.Config{Engine: d.rig.Engine, Store: d.rig.Store, Router: &router{}, Log: slog.New(slog.NewTextHandler(io.MultiWriter(&d.said, d.t.Output()), nil))})
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -103,4 +107,22 @@ func TestSuite(t *testing.T) {
 			Patience: 20 * time.Second,
 		}
 	})
+}
+
+func TestAnAppWhoseNetworkIsNotThereIsForgotten(t *testing.T) {
+	rig := enginetest.New(t)
+	d := openDaemon(t, rig)
+	rounds, stop := d.Watch()
+	defer stop()
+	for range 3 { // the third hint comes when a round that saw the idle app has ended
+		if err := d.Remove(t.Context(), naru.AppEnv{App: "shop", Environment: "production"}, "none"); err != nil {
+			t.Fatal(err)
+		}
+		<-rounds
+	}
+	d.shut()
+	defer d.open()
+	if said := d.said.String(); strings.Contains(said, "level=ERROR") {
+		t.Errorf("it said:\n%s", said)
+	}
 }
