@@ -157,14 +157,23 @@ func (e *Engine) signal(en *entry, sig syscall.Signal) error {
 	return nil
 }
 
+// stopSignal is what asks the container to end. An image may say anything: what is no signal counts for as much as saying
+// nothing, for a container of it must be able to end.
 func (e *Engine) stopSignal(ctx context.Context, c Container) (syscall.Signal, error) {
-	name := c.Spec.StopSignal
-	if name == "" {
-		img, err := e.cfg.Images.Find(ctx, string(c.Image))
-		if err != nil {
-			return 0, fmt.Errorf("look for the stop signal of %s: %w", c.Name, err)
-		}
-		name = firstOf(img.Config.StopSignal, "SIGTERM")
+	if c.Spec.StopSignal != "" {
+		return sandbox.ParseSignal(c.Spec.StopSignal)
 	}
-	return sandbox.ParseSignal(name)
+	img, err := e.cfg.Images.Find(ctx, string(c.Image))
+	if err != nil {
+		return 0, fmt.Errorf("look for the stop signal of %s: %w", c.Name, err)
+	}
+	if img.Config.StopSignal == "" {
+		return unix.SIGTERM, nil
+	}
+	sig, err := sandbox.ParseSignal(img.Config.StopSignal)
+	if err != nil {
+		e.log.Warn("stop a container with SIGTERM, as its image names no signal", "container", c.Name, "err", err)
+		return unix.SIGTERM, nil
+	}
+	return sig, nil
 }
