@@ -83,7 +83,7 @@ type Engine struct {
 	wake      chan struct{}    // a hint for the restarter
 	begun     chan struct{}    // closed when Run begins: from then on changes reach the kernel
 	netMu     sync.Mutex       // one change of the kernel's network at a time; taken before mu
-	left      bool             // Run has ended: changes reach the kernel no more; guarded by netMu
+	left      bool             // Close was called: changes reach the kernel no more; guarded by netMu
 	life      context.Context
 	end       context.CancelFunc
 	waiting   sync.WaitGroup // one goroutine a running container
@@ -139,7 +139,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 // Run brings the kernel's network to what the tables say, and keeps it so until ctx ends; what needs a network waits for
 // it. Containers run on after it; when none runs, nothing of the engine's is left in the kernel. It is called once.
 func (e *Engine) Run(ctx context.Context) error {
-	defer e.leave(context.WithoutCancel(ctx))
+	defer e.Close(context.WithoutCancel(ctx))
 	var restarting sync.WaitGroup
 	defer restarting.Wait()
 	close(e.begun)
@@ -158,13 +158,17 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 }
 
-// leave stops watching, and takes the engine's marks off the kernel when nothing runs that needs them.
-func (e *Engine) leave(ctx context.Context) {
+// Close stops watching, and takes the engine's marks off the kernel when nothing runs that needs them. It is Run's end,
+// and the end of an engine that has adopted containers and never came to Run; once is enough.
+func (e *Engine) Close(ctx context.Context) {
 	e.end()
 	e.waiting.Wait()
 	e.logFailure("stop following logs", e.followers.Close())
 	e.netMu.Lock() // a change under way comes to its end, and one that comes now would bring back what is removed
 	defer e.netMu.Unlock()
+	if e.left {
+		return
+	}
 	e.left = true
 	defer func() { e.logFailure("close the line to the kernel's network", e.net.Close()) }()
 	if _, running := e.ids(); len(running) > 0 {

@@ -99,6 +99,7 @@ func (d *daemon) openEngine(ctx context.Context, undo *cleanup.Stack) (err error
 	if d.engine, err = engine.Open(ctx, cfg); err != nil {
 		return fmt.Errorf("open the engine: %w", err)
 	}
+	undo.Add(func() { d.engine.Close(context.WithoutCancel(ctx)) })
 	if err := d.engine.Adopt(ctx); err != nil {
 		return fmt.Errorf("take over the containers of the daemon before: %w", err)
 	}
