@@ -1,6 +1,7 @@
 package ociruntime
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -66,9 +67,25 @@ func (s *consoleSession) resize() {
 	if s.master == nil {
 		return
 	}
-	if size, err := unix.IoctlGetWinsize(int(s.ours.Fd()), unix.TIOCGWINSZ); err == nil {
-		_ = unix.IoctlSetWinsize(int(s.master.Fd()), unix.TIOCSWINSZ, size) // the process may have closed its side
+	var size *unix.Winsize
+	err := borrow(s.ours, func(fd int) (err error) {
+		size, err = unix.IoctlGetWinsize(fd, unix.TIOCGWINSZ)
+		return err
+	})
+	if err == nil { // ours is a terminal
+		_ = borrow(s.master, func(fd int) error { return unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, size) }) // the process may have closed its side
 	}
+}
+
+// borrow gives a file's descriptor to a call. Fd would make the file a blocking one, whose Close waits for a read of it.
+func borrow(f *os.File, call func(fd int) error) error {
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	err = conn.Control(func(fd uintptr) { failed = call(int(fd)) })
+	return errors.Join(err, failed)
 }
 
 // end waits for the last of the output and puts our terminal back.
