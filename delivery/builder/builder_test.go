@@ -47,9 +47,9 @@ func TestDockerfile(t *testing.T) {
 	if n := len(w.runner.ran()); n != 2 {
 		t.Errorf("%d steps ran, want 2", n)
 	}
-	list, err := w.List(t.Context(), req.AppEnv, 10)
-	if err != nil || len(list) != 2 || list[0].State != naru.BuildSucceeded || list[0].Image != d || list[0].ID <= list[1].ID {
-		t.Errorf("rows %+v %v", list, err)
+	list := w.builds(t, req.AppEnv)
+	if len(list) != 2 || list[0].State != naru.BuildSucceeded || list[0].Image != d || list[0].ID <= list[1].ID {
+		t.Errorf("rows %+v", list)
 	}
 }
 
@@ -239,9 +239,8 @@ func TestCancel(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "enough") {
 		t.Errorf("canceled build: %v", err)
 	}
-	list, lerr := w.List(t.Context(), request("web", naru.BuildSpec{}).AppEnv, 1)
-	if lerr != nil || list[0].State != naru.BuildFailed {
-		t.Errorf("row %+v %v", list, lerr)
+	if list := w.builds(t, request("web", naru.BuildSpec{}).AppEnv); list[0].State != naru.BuildFailed {
+		t.Errorf("rows %+v", list)
 	}
 	w.write(t, "Dockerfile", "FROM busybox\nRUN true\n")
 	w.mustBuild(t, request("web", naru.BuildSpec{}))

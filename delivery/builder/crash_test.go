@@ -81,10 +81,7 @@ func TestKilled(t *testing.T) {
 
 func (w *world) checkNoneRuns(t *testing.T) {
 	t.Helper()
-	list, err := w.List(t.Context(), request("", naru.BuildSpec{}).AppEnv, 1000)
-	if err != nil {
-		t.Fatal(err)
-	}
+	list := w.builds(t, request("", naru.BuildSpec{}).AppEnv)
 	abandoned := 0
 	for _, b := range list {
 		if b.State == naru.BuildRunning {

@@ -52,9 +52,9 @@ func TestFailures(t *testing.T) {
 			if strings.Contains(err.Error(), "\n  10\n") {
 				t.Error("more than 20 lines of output")
 			}
-			list, lerr := w.List(t.Context(), request("web", c.spec).AppEnv, 1)
-			if lerr != nil || list[0].State != naru.BuildFailed || list[0].Error != err.Error() || list[0].EndedAt.IsZero() {
-				t.Errorf("row %+v %v", list, lerr)
+			list := w.builds(t, request("web", c.spec).AppEnv)
+			if list[0].State != naru.BuildFailed || list[0].Error != err.Error() || list[0].EndedAt.IsZero() {
+				t.Errorf("rows %+v", list)
 			}
 		})
 	}

@@ -288,3 +288,16 @@ func (w *world) run(t testing.TB, d naru.Digest, args ...string) string {
 	}
 	return out.String()
 }
+
+// builds are those of an app in an environment, newest first.
+func (w *world) builds(t *testing.T, ae naru.AppEnv) (list []naru.Build) {
+	t.Helper()
+	err := w.cfg.Store.View(t.Context(), func(tx *store.Tx) (err error) {
+		list, err = queryBuilds(tx, `SELECT build_json FROM builds WHERE app = ? AND environment = ? ORDER BY id DESC`, ae.App, ae.Environment)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}

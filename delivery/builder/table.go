@@ -71,20 +71,6 @@ func failAbandoned(ctx context.Context, s *store.Store) error {
 	return nil
 }
 
-// List returns the newest builds of an app in an environment, newest first.
-func (b *Builder) List(ctx context.Context, ae naru.AppEnv, limit int) ([]naru.Build, error) {
-	var list []naru.Build
-	err := b.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
-		list, err = queryBuilds(tx, `SELECT build_json FROM builds WHERE app = ? AND environment = ? ORDER BY id DESC LIMIT ?`,
-			ae.App, ae.Environment, limit)
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list builds of %s: %w", ae, err)
-	}
-	return list, nil
-}
-
 func queryBuilds(tx *store.Tx, query string, args ...any) ([]naru.Build, error) {
 	var list []naru.Build
 	err := tx.Query(query, args, func(scan func(...any) error) error {

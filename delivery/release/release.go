@@ -174,15 +174,7 @@ func (r *Releases) prune(tx *store.Tx, ae naru.AppEnv) error {
 	return r.table.deleteReleases(tx, ae, newest.To-keptReleases, keep)
 }
 
-// Current is the release that serves, or that is on its way to.
-func (r *Releases) Current(ctx context.Context, ae naru.AppEnv) (rel naru.Release, err error) {
-	err = r.store.View(ctx, func(tx *store.Tx) error {
-		rel, err = r.current(tx, ae)
-		return err
-	})
-	return rel, err
-}
-
+// current is the release that serves, or that is on its way to.
 func (r *Releases) current(tx *store.Tx, ae naru.AppEnv) (naru.Release, error) {
 	last, err := r.rollouts.Newest(tx, ae)
 	switch {

@@ -135,7 +135,7 @@ func TestMintAfterAFailure(t *testing.T) {
 	b.want(r, rolling, 1, 0, false)
 	r, rolling = b.mint("b", naru.RolloutFailed) // another try
 	b.want(r, rolling, 3, 0, true)
-	if r, err := b.Current(t.Context(), shop); err != nil || r.Number != 1 {
+	if r, _, err := b.Scale(t.Context(), shop, nil); err != nil || r.Number != 1 {
 		t.Errorf("current %s, error %v: want v1", r.Number, err)
 	}
 }
@@ -306,7 +306,7 @@ func TestDownKeepsEverything(t *testing.T) {
 		t.Fatalf("rollouts %+v", b.next.all)
 	}
 	b.next.end(naru.RolloutDone)
-	_, err := b.Current(t.Context(), shop)
+	_, _, err := b.Scale(t.Context(), shop, nil)
 	b.wantCode(err, naru.FailedPrecondition, "is down", "naru up")
 	r, _, err := b.ChangeConfig(t.Context(), shop, map[string]string{"A": "1"}, nil) // starts nothing
 	if err != nil || r.Number != 0 {

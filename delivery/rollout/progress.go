@@ -148,15 +148,6 @@ func (r *Rollouts) Last(ctx context.Context, ae naru.AppEnv) (ro naru.Rollout, e
 	return ro, err
 }
 
-// List returns the rollouts of ae, newest first.
-func (r *Rollouts) List(ctx context.Context, ae naru.AppEnv) (all []naru.Rollout, err error) {
-	err = r.cfg.Store.View(ctx, func(tx *store.Tx) error {
-		all, err = list(tx, ae)
-		return err
-	})
-	return all, err
-}
-
 // Status is the progress of the newest rollout of ae.
 func (r *Rollouts) Status(ctx context.Context, ae naru.AppEnv) (Progress, error) {
 	ro, err := r.Last(ctx, ae)

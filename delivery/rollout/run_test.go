@@ -2,6 +2,7 @@ package rollout_test
 
 import (
 	"context"
+	"encoding/json"
 	"maps"
 	"slices"
 	"strings"
@@ -198,9 +199,8 @@ func TestEnqueueMakesTheOpenOneGiveWay(t *testing.T) {
 			w.mint([]naru.ReleasedService{web("b")})
 			w.until(state)
 			w.mint([]naru.ReleasedService{web("c")})
-			all, err := w.daemon.List(t.Context(), shop)
-			if err != nil || len(all) != 3 || all[1].State != want.state || all[0].From != want.from {
-				t.Errorf("rollouts %+v, error %v: want v2's %s, v3's from %s", all, err, want.state, want.from)
+			if all := w.rollouts(); len(all) != 3 || all[1].State != want.state || all[2].From != want.from {
+				t.Errorf("rollouts %+v: want v2's %s, v3's from %s", all, want.state, want.from)
 			}
 			w.until(naru.RolloutDone)
 			if o := w.observe(shop); len(o.Sets) != 1 || o.Sets[0].Release != 3 {
@@ -208,6 +208,25 @@ func TestEnqueueMakesTheOpenOneGiveWay(t *testing.T) {
 			}
 		})
 	}
+}
+
+// rollouts are all that there were, in their order.
+func (w *world) rollouts() (all []naru.Rollout) {
+	w.t.Helper()
+	err := w.store.View(w.t.Context(), func(tx *store.Tx) error {
+		return tx.Query(`SELECT rollout_json FROM rollouts ORDER BY id`, nil, func(scan func(...any) error) error {
+			var row string
+			if err := scan(&row); err != nil {
+				return err
+			}
+			all = append(all, naru.Rollout{})
+			return json.Unmarshal([]byte(row), &all[len(all)-1])
+		})
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return all
 }
 
 // until reconciles and steps until the newest rollout is in the state.

@@ -158,7 +158,7 @@ func startAt(t *testing.T, address string, upstreams func() []netip.AddrPort) (*
 	t.Helper()
 	s := New(Config{Upstreams: upstreams})
 	s.Set(testEntries())
-	sockets, err := Bind(t.Context(), netip.MustParseAddrPort(address))
+	sockets, err := bind(t.Context(), netip.MustParseAddrPort(address))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -252,7 +252,7 @@ func TestDig(t *testing.T) {
 // upstream is a name server of the outside world. A nil answer is silence.
 func upstream(t *testing.T, reply func(q query) []byte) netip.AddrPort {
 	t.Helper()
-	k, err := Bind(t.Context(), netip.MustParseAddrPort("127.0.0.1:0"))
+	k, err := bind(t.Context(), netip.MustParseAddrPort("127.0.0.1:0"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -304,7 +304,7 @@ func fixed(addrs ...netip.AddrPort) func() []netip.AddrPort {
 }
 
 func closedPort(t *testing.T) netip.AddrPort {
-	k, err := Bind(t.Context(), netip.MustParseAddrPort("127.0.0.1:0"))
+	k, err := bind(t.Context(), netip.MustParseAddrPort("127.0.0.1:0"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -399,7 +399,7 @@ func TestDoesNotAskItself(t *testing.T) {
 
 func TestAddAndRemoveWhileRunning(t *testing.T) {
 	s, addr := start(t, nil)
-	second, err := Bind(t.Context(), netip.MustParseAddrPort("127.0.0.1:0"))
+	second, err := bind(t.Context(), netip.MustParseAddrPort("127.0.0.1:0"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -516,4 +516,18 @@ func FuzzAnswer(f *testing.F) {
 func FuzzResolvConf(f *testing.F) {
 	f.Add("nameserver 192.0.2.1\n")
 	f.Fuzz(func(t *testing.T, text string) { parseResolvConf(strings.NewReader(text)) })
+}
+
+// bind opens the sockets for an address.
+func bind(ctx context.Context, addr netip.AddrPort) (Sockets, error) {
+	var c net.ListenConfig
+	udp, err := c.ListenPacket(ctx, "udp", addr.String())
+	if err != nil {
+		return Sockets{}, fmt.Errorf("listen for names: %w", err)
+	}
+	tcp, err := c.Listen(ctx, "tcp", udp.LocalAddr().String())
+	if err != nil {
+		return Sockets{}, errors.Join(fmt.Errorf("listen for names: %w", err), udp.Close())
+	}
+	return Sockets{udp, tcp}, nil
 }

@@ -2,7 +2,6 @@ package dns
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -62,20 +61,6 @@ func New(c Config) *Server {
 
 // Set replaces the entries of these owners in the server's table, see Table.Set.
 func (s *Server) Set(changes map[string]Entry) { s.table.Set(changes) }
-
-// Bind opens the sockets for an address.
-func Bind(ctx context.Context, addr netip.AddrPort) (Sockets, error) {
-	var c net.ListenConfig
-	udp, err := c.ListenPacket(ctx, "udp", addr.String())
-	if err != nil {
-		return Sockets{}, fmt.Errorf("listen for names: %w", err)
-	}
-	tcp, err := c.Listen(ctx, "tcp", udp.LocalAddr().String())
-	if err != nil {
-		return Sockets{}, errors.Join(fmt.Errorf("listen for names: %w", err), udp.Close())
-	}
-	return Sockets{udp, tcp}, nil
-}
 
 // Add makes the server listen on sockets, under a name to Remove them by. They are the server's from then on.
 func (s *Server) Add(name string, sockets Sockets) error {

@@ -145,7 +145,7 @@ func TestBodies(t *testing.T) {
 			}
 		}
 	}
-	if n := f.Inflight(endpoint(s)); n != 0 {
+	if n := f.inflight(endpoint(s)); n != 0 {
 		t.Errorf("%d in flight", n)
 	}
 }
@@ -303,5 +303,5 @@ func TestClientLeaves(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	<-left
-	eventually(t, "nothing is in flight", func() bool { return f.Inflight(endpoint(s)) == 0 })
+	eventually(t, "nothing is in flight", func() bool { return f.inflight(endpoint(s)) == 0 })
 }

@@ -158,3 +158,13 @@ func routerGoroutines() string {
 	}
 	return strings.Join(left, "\n\n")
 }
+
+// inflight is the number of requests and upgraded connections that an endpoint has.
+func (f *front) inflight(endpoint netip.AddrPort) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if u := f.upstreams[endpoint]; u != nil {
+		return int(u.inflight.Load())
+	}
+	return 0
+}

@@ -124,16 +124,6 @@ func (r *Router) Drain(ctx context.Context, endpoints []netip.AddrPort) error {
 	return nil
 }
 
-// Inflight is the number of requests and upgraded connections that an endpoint has.
-func (r *Router) Inflight(endpoint netip.AddrPort) int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if u := r.upstreams[endpoint]; u != nil {
-		return int(u.inflight.Load())
-	}
-	return 0
-}
-
 // ServeHTTP forwards one request.
 func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if r.leaving.Load() {

@@ -66,7 +66,7 @@ func newHostWith(t testing.TB, c Config) *Manager {
 	m := New(c)
 	t.Cleanup(func() {
 		must(t, m.RemoveAll(context.Background()))
-		left, err := m.Leftovers(context.Background())
+		left, err := m.leftovers(context.Background())
 		must(t, err)
 		must(t, m.Close())
 		if len(left) != 0 {

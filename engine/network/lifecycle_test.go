@@ -290,7 +290,7 @@ func TestEmptyStateIsNoLeftover(t *testing.T) {
 
 func wantLeftovers(t *testing.T, m *Manager, want ...string) {
 	t.Helper()
-	got, err := m.Leftovers(t.Context())
+	got, err := m.leftovers(t.Context())
 	must(t, err)
 	if !slices.Equal(got, want) {
 		t.Errorf("leftovers %q, want %q", got, want)

@@ -156,7 +156,7 @@ func newPlace(id, iface string) place {
 	return place{id, iface}
 }
 
-// Adopt tells of an endpoint that an earlier process of this daemon attached, so that Leftovers does not name it.
+// Adopt tells of an endpoint that an earlier process of this daemon attached.
 func (m *Manager) Adopt(id, iface string, addr netip.Addr) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
