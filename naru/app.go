@@ -141,7 +141,8 @@ const (
 )
 
 // RolloutSpec says how a service's new releases take over. The zero value is blue-green; the source hop says Recreate for
-// a service that can write to a volume and does not say itself that old and new may overlap.
+// a service that can write to a volume and does not say itself that old and new may overlap. That keeps the releases of one
+// service apart, and nothing else: not two services that share a volume, and no job from its service.
 type RolloutSpec struct {
 	Strategy     Strategy      `json:"strategy,omitempty"`
 	Steps        []CanaryStep  `json:"steps,omitempty"`         // for Canary
