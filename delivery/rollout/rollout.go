@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
+	"sync/atomic"
 	"time"
 
 	"naru/naru"
@@ -39,8 +40,8 @@ type Config struct {
 // Rollouts moves traffic from release to release.
 type Rollouts struct {
 	cfg    Config
-	awake  time.Time
-	looked time.Time // last; only the loop's
+	awake  atomic.Pointer[time.Time] // the loop's to write, and anybody's who waits to read
+	looked time.Time                 // last; only the loop's
 }
 
 // New returns the rollouts that c.Store remembers; Run carries them out.
@@ -58,7 +59,9 @@ func New(c Config) *Rollouts {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	now := c.Now()
-	return &Rollouts{c, now, now}
+	r := &Rollouts{cfg: c, looked: now}
+	r.awake.Store(&now)
+	return r
 }
 
 // Run carries out rollouts and keeps steady states until ctx ends. It looks when the store or the target hints that
@@ -126,7 +129,7 @@ func (r *Rollouts) minds(now time.Time) {
 	set := now.Round(0).Sub(r.looked.Round(0)) - now.Sub(r.looked) // Round takes the monotonic clock's reading away
 	if set.Abs() > clockStep {
 		r.cfg.Log.Warn("the clock was set: the time of what is under way counts from now", "by", set.Round(time.Second))
-		r.awake = now
+		r.awake.Store(&now)
 	}
 	r.looked = now
 }
@@ -156,7 +159,7 @@ func (r *Rollouts) reconcile(ctx context.Context, ae naru.AppEnv) error {
 
 // situation reads what a plan needs.
 func (r *Rollouts) situation(ctx context.Context, ae naru.AppEnv) (Situation, error) {
-	s := Situation{Now: r.cfg.Now(), Awake: r.awake, Domain: r.cfg.Domain}
+	s := Situation{Now: r.cfg.Now(), Awake: *r.awake.Load(), Domain: r.cfg.Domain}
 	err := r.cfg.Store.View(ctx, func(tx *store.Tx) (err error) {
 		if s.Rollout, err = r.Newest(tx, ae); err != nil {
 			return err

@@ -94,7 +94,9 @@ func (i *instance) endProbe() {
 
 // create makes an instance's container; the loop's next round starts it.
 func (m *Machine) create(ctx context.Context, s *set) {
+	m.mu.Lock()
 	spec := containerSpec(s.Set)
+	m.mu.Unlock()
 	spec.Name = instanceName(s)
 	c, err := m.engine.Create(ctx, spec)
 	m.mu.Lock()
@@ -110,7 +112,9 @@ func (m *Machine) create(ctx context.Context, s *set) {
 		return
 	}
 	s.failures = 0
-	s.instances[c.ID] = &instance{id: c.ID, state: naru.InstanceStarting, createdAt: c.CreatedAt}
+	if s.instances[c.ID] == nil { // else the loop has seen it before we did, and may have begun to start it
+		s.instances[c.ID] = &instance{id: c.ID, state: naru.InstanceStarting, createdAt: c.CreatedAt}
+	}
 }
 
 // instanceName is what people see among containers, such as guestbook-web-3f9a2c.

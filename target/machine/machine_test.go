@@ -126,3 +126,37 @@ func TestAnAppWhoseNetworkIsNotThereIsForgotten(t *testing.T) {
 		t.Errorf("it said:\n%s", said)
 	}
 }
+
+// TestASetIsScaledWhileItsInstancesAreMade is for the race detector: who makes an instance reads the set that Apply changes.
+func TestASetIsScaledWhileItsInstancesAreMade(t *testing.T) {
+	rig := enginetest.New(t)
+	d := openDaemon(t, rig)
+	img, err := rig.Images.Get(t.Context(), "busybox")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ae := naru.AppEnv{App: "shop", Environment: "production"}
+	want := target.Set{AppEnv: ae, Key: "k1", Release: 1, Service: naru.ReleasedService{ImageDigest: img.Digest,
+		ServiceSpec: naru.ServiceSpec{Name: "web", Command: []string{"/bin/sh", "-c", scripts[suite.Healthy]}}}}
+	changed, stop := d.Watch()
+	defer stop()
+	for _, want.Instances = range []int{1, 2, 3, 1} {
+		if err := d.Apply(t.Context(), want); err != nil {
+			t.Fatal(err)
+		}
+		<-changed // its making has begun
+	}
+	if err := d.Remove(t.Context(), ae, want.Key); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		o, err := d.Observe(t.Context(), ae)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(o.Sets) == 0 {
+			break
+		}
+		<-changed
+	}
+}
