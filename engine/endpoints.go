@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"golang.org/x/sys/unix"
 
@@ -140,7 +141,8 @@ func parseMAC(s string) (net.HardwareAddr, error) {
 func parseHost(s string) (name, addr string, err error) {
 	name, addr, ok := strings.Cut(s, ":")
 	addr = strings.Trim(addr, "[]")
-	if _, bad := netip.ParseAddr(addr); !ok || name == "" || strings.ContainsAny(name, " \t\n#") || bad != nil && addr != hostGateway {
+	isOdd := strings.ContainsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || r == '#' }) // a zone of IPv6 may be, too
+	if _, bad := netip.ParseAddr(addr); !ok || name == "" || isOdd || bad != nil && addr != hostGateway {
 		return "", "", naru.Errorf(naru.InvalidArgument, "host %q: write NAME:ADDRESS, such as db:10.0.0.5 or host:host-gateway", s)
 	}
 	return name, addr, nil

@@ -47,3 +47,19 @@ func TestFilters(t *testing.T) {
 		}
 	}
 }
+
+// FuzzParseFilters: what is taken can be asked of a container, even of one that says nothing of itself.
+func FuzzParseFilters(f *testing.F) {
+	f.Add("label=a=1", "ancestor=nginx:latest")
+	f.Add("exited=3", "network=bridge")
+	f.Fuzz(func(t *testing.T, a, b string) {
+		chosen, err := parseFilters([]string{a, b})
+		if err != nil {
+			if naru.CodeOf(err) != naru.InvalidArgument {
+				t.Errorf("%q %q: %v", a, b, err)
+			}
+			return
+		}
+		chosen.match(api.Container{})
+	})
+}

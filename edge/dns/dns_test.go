@@ -1,6 +1,7 @@
 package dns
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -530,4 +531,21 @@ func bind(ctx context.Context, addr netip.AddrPort) (Sockets, error) {
 		return Sockets{}, errors.Join(fmt.Errorf("listen for names: %w", err), udp.Close())
 	}
 	return Sockets{udp, tcp}, nil
+}
+
+// FuzzReadFramed: what was read is what the length promised, and writes back as it came.
+func FuzzReadFramed(f *testing.F) {
+	f.Add([]byte("\x00\x02hi"))
+	f.Add([]byte("\x00\x00"))
+	f.Add([]byte("\xff\xffshort"))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		msg, err := readFramed(bytes.NewReader(raw))
+		if err != nil {
+			return
+		}
+		var again bytes.Buffer
+		if err := writeFramed(&again, msg); err != nil || !bytes.HasPrefix(raw, again.Bytes()) {
+			t.Errorf("%q was read as %q, which writes %q: %v", raw, msg, again.Bytes(), err)
+		}
+	})
 }

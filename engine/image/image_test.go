@@ -33,7 +33,7 @@ import (
 	"naru/naru"
 )
 
-func open(t *testing.T) *Store {
+func open(t testing.TB) *Store {
 	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("needs root: layers are extracted with their owners")
@@ -554,6 +554,23 @@ func FuzzLooksLikeImages(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		looksLikeImages(b)
 		scanTree(bytes.NewReader(b))
+	})
+}
+
+// FuzzImport: an archive is taken, or refused as one that is wrong.
+func FuzzImport(f *testing.F) {
+	tree := tarOf(f, file{"etc/", ""}, file{"etc/hello", "hi"})
+	for _, archive := range [][]byte{
+		tree, gz(tree), imageOf(here, tree).ociLayout(f), dockerSave(f, "layer.tar", tree, "app:v2"),
+		tarOf(f, file{"index.json", "{}"}), tarOf(f, file{"manifest.json", "[]"}), tarOf(f, file{"oci-layout", "{}"}, file{"index.json", `{"manifests":[{}]}`}),
+	} {
+		f.Add(archive)
+	}
+	s := open(f)
+	f.Fuzz(func(t *testing.T, archive []byte) {
+		if _, err := s.Import(t.Context(), bytes.NewReader(archive), "x"); err != nil && naru.CodeOf(err) != naru.InvalidArgument {
+			t.Error(err)
+		}
 	})
 }
 

@@ -141,3 +141,20 @@ func FuzzParseListeners(f *testing.F) {
 		}
 	})
 }
+
+// FuzzParsePort: a port that is taken reads the same when it is shown.
+func FuzzParsePort(f *testing.F) {
+	for _, s := range []string{"80", "53/udp", "80/", "0", "65536", "00080"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		port, protocol, err := ParsePort(s)
+		if err != nil {
+			return
+		}
+		again, same, err := ParsePort(fmt.Sprintf("%d/%s", port, protocol))
+		if port == 0 || err != nil || again != port || same != protocol {
+			t.Errorf("%q is %d/%s, which reads %d/%s: %v", s, port, protocol, again, same, err)
+		}
+	})
+}
