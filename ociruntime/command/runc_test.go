@@ -16,7 +16,7 @@ import (
 )
 
 // flagLine is how runc's help has a flag.
-var flagLine = regexp.MustCompile(`(?m)^   --([a-z0-9-]+)(?: value)?(?:, -([a-z]))?  `)
+var flagLine = regexp.MustCompile(`(?m)^   --([a-z0-9-]+)(?: value)?(?:, -([a-z])(?: value)?)?  `)
 
 // TestRuncsFlags reads Debian's runc's help: each of its verbs is one of ours, and each flag, with its letter, is taken or
 // refused by its name. What naru does not have at all says so, whatever its flags.
@@ -31,6 +31,9 @@ func TestRuncsFlags(t *testing.T) {
 		flags := flagLine.FindAllStringSubmatch(string(help), -1)
 		if err != nil {
 			t.Fatalf("runc %v --help: %v", args, err)
+		}
+		if lines := strings.Count(string(help), "\n   -"); lines != len(flags) {
+			t.Errorf("runc %v --help has %d flags, and the test reads %d", args, lines, len(flags))
 		}
 		for _, f := range flags {
 			known := cmd.Flag(f[1])
