@@ -42,8 +42,11 @@ func (r *Runtime) Create(ctx context.Context, o CreateOptions) error {
 // create also hands the process back, with its terminal when no ConsoleSocket took it. With run the program does not wait
 // for Start, unless there are hooks, which have to run before it does.
 func (r *Runtime) create(ctx context.Context, o CreateOptions, run bool) (_ *record, _ *sandbox.Sandbox, err error) {
-	init := r.prepareInit()
+	init := &sealing{init: r.Init}
 	defer init.close()
+	if !run { // who waits at a gate takes one
+		init.begin()
+	}
 	bundle, spec, err := readBundle(o.Bundle)
 	if err != nil {
 		return nil, nil, err

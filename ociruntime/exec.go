@@ -60,8 +60,9 @@ func (r *Runtime) Exec(ctx context.Context, o ExecOptions) (status int, err erro
 }
 
 func (r *Runtime) enter(ctx context.Context, c *record, p *specs.Process, o ExecOptions) (*sandbox.Sandbox, error) {
-	init := r.prepareInit()
+	init := &sealing{init: r.Init}
 	defer init.close()
+	init.begin()
 	pidfd, err := c.pidfd()
 	if err != nil {
 		return nil, errNotRunning()

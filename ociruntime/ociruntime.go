@@ -12,7 +12,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
+	"naru/engine/sandbox"
 	"naru/engine/sandbox/fork"
 	"naru/naru"
 )
@@ -20,7 +22,7 @@ import (
 // Runtime is a folder of containers.
 type Runtime struct {
 	Root string
-	// Init opens the executable that is every container's first process, sealed.
+	// Init opens the sealed executable that is the first process of containers that need one.
 	Init func() (*os.File, error)
 	// Warn is told what went wrong without being a reason to fail; nil: nobody is.
 	Warn func(error)
@@ -68,35 +70,33 @@ func (r *Runtime) makeDir(id string) (string, error) {
 	return dir, err
 }
 
-// sealing is the init's executable, which is opened beside everything else: to copy and seal it takes 2 ms.
+// sealing is the init's executable, for a container that needs one: to copy and seal it takes 2 ms.
 type sealing struct {
-	done chan struct{} // closed when exe or err is there
-	exe  *os.File
-	err  error
+	init   func() (*os.File, error)
+	once   sync.Once
+	beside sync.WaitGroup
+	exe    *os.File
+	err    error
 }
 
-// prepareInit begins to open the init's executable. The caller closes it.
-func (r *Runtime) prepareInit() *sealing {
-	s := &sealing{done: make(chan struct{})}
-	go func() {
-		defer close(s.done)
-		s.exe, s.err = r.Init()
-	}()
-	return s
-}
+// begin seals beside everything else, for who will need it. The caller closes it.
+func (s *sealing) begin() { s.beside.Go(s.seal) }
+
+func (s *sealing) seal() { s.once.Do(func() { s.exe, s.err = s.init() }) }
 
 // Spawn starts a process that lives on when this one ends: somebody else's subreaper inherits it.
 func (s *sealing) Spawn(_ context.Context, _ string, cmd fork.Cmd) (fork.Process, error) {
-	<-s.done
-	if s.err != nil {
-		return fork.Process{}, s.err
+	if cmd = sandbox.Unsealed(cmd); !cmd.Bare {
+		if s.seal(); s.err != nil {
+			return fork.Process{}, s.err
+		}
+		cmd.Exe = s.exe
 	}
-	cmd.Exe = s.exe
 	return fork.Start(cmd)
 }
 
 func (s *sealing) close() {
-	<-s.done
+	s.beside.Wait()
 	if s.exe != nil {
 		s.exe.Close()
 	}

@@ -51,6 +51,7 @@ func (c *Client) Spawn(ctx context.Context, id string, cmd fork.Cmd, out Output)
 	if len(cmd.Joins) > 1 {
 		return fork.Process{}, errors.New("spawn: the keeper's protocol has one namespace to join")
 	}
+	cmd.Bare = cmd.Bare && c.info.Current // or its program could mean another thing to the keeper
 	if cmd.Exe == nil {
 		exe, err := c.executable()
 		if err != nil {
@@ -72,7 +73,7 @@ func spawnRequest(cmd fork.Cmd, out Output) wire.SpawnRequest {
 		Args: cmd.Args, Env: cmd.Env, Setsid: cmd.Setsid,
 		Namespaces: uint64(cmd.Namespaces), UIDMap: cmd.UIDMap, GIDMap: cmd.GIDMap,
 		HasExe: cmd.Exe != nil, HasCgroup: cmd.CgroupFD > 0, Cgroups: len(cmd.Cgroups),
-		LogDir: out.LogDir, LogSize: out.Limits.Size, LogFiles: out.Limits.Files,
+		LogDir: out.LogDir, LogSize: out.Limits.Size, LogFiles: out.Limits.Files, Bare: cmd.Bare,
 	}
 	for _, j := range cmd.Joins { // one at most, see Spawn
 		r.HasJoin, r.JoinFlags = true, uint64(j.Flags)

@@ -11,7 +11,7 @@ import (
 // TestEveryFieldOfCmdTravels fails when fork.Cmd gets a field: the keeper would start the process without it.
 func TestEveryFieldOfCmdTravels(t *testing.T) {
 	known := []string{
-		"Exe", "Args", "Env", "Files", "Namespaces", "UIDMap", "GIDMap", "Joins", "CgroupFD", "Cgroups", "Setsid",
+		"Exe", "Args", "Env", "Files", "Namespaces", "UIDMap", "GIDMap", "Joins", "CgroupFD", "Cgroups", "Setsid", "Bare",
 		"KillWithParent", "MapIDs", // refused
 	}
 	for _, f := range reflect.VisibleFields(reflect.TypeFor[fork.Cmd]()) {

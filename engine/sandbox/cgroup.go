@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -81,7 +82,7 @@ func noCgroup(what string) error {
 
 // facts tells the plan which cgroups a container can be shown.
 func (g *cgroup) facts() facts {
-	f := facts{Unified: cgroups.IsCgroup2UnifiedMode(), Cgroups: map[string]string{}, UserNS: userns.RunningInUserNS()}
+	f := facts{Unified: cgroups.IsCgroup2UnifiedMode(), Cgroups: map[string]string{}, UserNS: userns.RunningInUserNS(), Tasks: len(g.v1())}
 	for _, dir := range g.dirs() {
 		rel, _ := filepath.Rel(cgroupMount, dir)
 		name, _, _ := strings.Cut(rel, "/")
@@ -106,14 +107,48 @@ func (g *cgroup) dirs() []string {
 	return dirs
 }
 
-// create makes the group with its limits. A group of that name that exists is an error: it would be another's.
-func (g *cgroup) create() (err error) {
+// unified is the group's folder in the hierarchy of cgroup v2; "" where that has none.
+func (g *cgroup) unified() string {
 	if g.manager == nil {
+		return ""
+	}
+	return g.manager.Path("")
+}
+
+// v1 are the group's folders in the hierarchies of cgroup v1.
+func (g *cgroup) v1() []string {
+	return slices.DeleteFunc(g.dirs(), func(dir string) bool { return dir == g.unified() })
+}
+
+// begin makes what of the group its process is born in: all of cgroup v2. A group of that name that exists is an error: it
+// would be another's.
+func (g *cgroup) begin() error {
+	switch {
+	case g.manager == nil:
+		return nil
+	case g.manager.Exists():
+		return fmt.Errorf("cgroup %s exists already", g.path)
+	case len(g.v1()) == 0:
+		return g.create()
+	case g.unified() == "":
 		return nil
 	}
-	if g.manager.Exists() {
-		return fmt.Errorf("cgroup %s exists already", g.path)
+	if err := os.MkdirAll(g.unified(), 0o755); err != nil {
+		return fmt.Errorf("create cgroup %s: %w", g.path, err)
 	}
+	return nil
+}
+
+// complete makes the rest of the group, which a process enters when it is there.
+func (g *cgroup) complete() error {
+	if len(g.v1()) == 0 {
+		return nil
+	}
+	return g.create()
+}
+
+// create makes the group's folders, with its limits.
+func (g *cgroup) create() (err error) {
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, g.removeDirs())
@@ -146,22 +181,29 @@ func (g *cgroup) setLimits() error {
 
 // join opens what a process needs to be born in the group.
 func (g *cgroup) join(cmd *fork.Cmd) error {
-	for _, dir := range g.dirs() {
-		fd, err := openKernelFile(filepath.Join(dir, "tasks"))
-		if err == nil {
-			tasks := os.NewFile(uintptr(fd), "tasks")
-			g.open = append(g.open, tasks)
-			cmd.Cgroups = append(cmd.Cgroups, tasks)
-			continue
-		}
-		unified, err := os.Open(dir)
-		if err != nil {
-			return fmt.Errorf("open cgroup %s: %w", g.path, err)
-		}
-		g.open = append(g.open, unified)
-		cmd.CgroupFD = int(unified.Fd())
+	if g.unified() == "" {
+		return nil
 	}
+	dir, err := os.Open(g.unified())
+	if err != nil {
+		return fmt.Errorf("open cgroup %s: %w", g.path, err)
+	}
+	g.open = append(g.open, dir)
+	cmd.CgroupFD = int(dir.Fd())
 	return nil
+}
+
+// tasks opens what a process needs to enter the group of cgroup v1.
+func (g *cgroup) tasks() (files []*os.File, err error) {
+	for _, dir := range g.v1() {
+		fd, err := openKernelFile(filepath.Join(dir, "tasks"))
+		if err != nil {
+			closeAll(files)
+			return nil, fmt.Errorf("open cgroup %s: %w", g.path, err)
+		}
+		files = append(files, os.NewFile(uintptr(fd), "tasks"))
+	}
+	return files, nil
 }
 
 // RemoveCgroup kills whatever is left in a cgroup or below it, and removes it. One that is gone is no error.

@@ -54,6 +54,7 @@ func Exec(ctx context.Context, cfg ExecConfig, sp Spawner) (*Sandbox, error) {
 	if err != nil {
 		return nil, err
 	}
+	cmd.Bare = bareFits(ops, 0)
 	s, err := spawnOn(ctx, sp, &cfg, cmd)
 	if err != nil {
 		return nil, err
@@ -132,6 +133,10 @@ func execCmd(cfg *ExecConfig, group *cgroup) (fork.Cmd, error) {
 		return cmd, fmt.Errorf("process %d: %w", cfg.PID, errors.Join(os.ErrProcessDone, err))
 	}
 	cmd.Joins = []fork.Join{{File: cfg.PidFD, Flags: flags}}
+	if cmd.Cgroups, err = group.tasks(); err != nil {
+		return cmd, err
+	}
+	group.open = append(group.open, cmd.Cgroups...)
 	return cmd, group.join(&cmd)
 }
 

@@ -24,8 +24,8 @@ const everyField = `{"ociVersion":"1.3.0","root":{"path":"r","readonly":true},"h
 "hugepageLimits":[{"pageSize":"2MB","limit":6}],"network":{"classID":7,"priorities":[{"name":"n","priority":8}]},"rdma":{"r":{"hcaHandles":9}},"unified":{"a":"b"},"devices":[{"allow":true}]},
 "seccomp":{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{"names":["read"],"action":"SCMP_ACT_ALLOW","args":[{"index":0,"value":1,"op":"SCMP_CMP_EQ"}]}]}}}`
 
-// FuzzPlan: whatever a configuration says, it is refused, or it becomes a program that an init can read, whose paths are
-// absolute and which ends in the user's.
+// FuzzPlan: whatever a configuration says, it is refused, or it becomes a program whose paths are absolute and which ends
+// in the user's.
 func FuzzPlan(f *testing.F) {
 	usual, err := DefaultSpec(Defaults{Args: []string{"a"}, UIDMap: someIDs(), GIDMap: someIDs()})
 	if err != nil {
@@ -47,11 +47,10 @@ func FuzzPlan(f *testing.F) {
 		if err != nil {
 			return
 		}
-		ops, err := program.Decode(program.Encode(nil, p.ops))
-		if err != nil || len(ops) == 0 || ops[len(ops)-1].Kind != program.Exec {
-			t.Fatalf("%v: a program of %d operations", err, len(ops))
+		if n := len(p.ops); n == 0 || p.ops[n-1].Kind != program.Exec {
+			t.Fatalf("a program of %d operations", n)
 		}
-		for _, op := range ops {
+		for _, op := range p.ops {
 			switch op.Kind {
 			case program.Mount, program.CopyUp, program.Bind, program.Mkdir, program.Mask, program.ReadOnly, program.Cwd, program.Propagate:
 				if !path.IsAbs(op.Path) {

@@ -22,7 +22,14 @@ func (l *Local) Spawn(_ context.Context, _ string, cmd fork.Cmd) (fork.Process, 
 		cmd.Exe = l.Exe
 	}
 	cmd.KillWithParent = true
-	return fork.Start(cmd)
+	return fork.Start(Unsealed(cmd))
+}
+
+// Unsealed is cmd for a spawner whose own executable is not sealed: where others are in the namespaces already, nobody may
+// enter who runs it (CVE-2019-5736).
+func Unsealed(cmd fork.Cmd) fork.Cmd {
+	cmd.Bare = cmd.Bare && len(cmd.Joins) == 0
+	return cmd
 }
 
 // Exit is how a process ended: by itself with Code, or by Signal (Code is then 128 and it, as a shell says).

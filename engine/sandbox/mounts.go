@@ -32,9 +32,6 @@ func (p *plan) open(pid int) (files []*os.File, err error) {
 			return files, fmt.Errorf("mount %s: %w", src.path, err)
 		}
 		files = append(files, f)
-		if isDir(f) {
-			p.ops[src.op].Flags = 1
-		}
 	}
 	return files, nil
 }
@@ -115,9 +112,4 @@ func setTree(fd int, whole bool, attr *unix.MountAttr) error {
 		at |= unix.AT_RECURSIVE
 	}
 	return unix.MountSetattr(fd, "", at, attr)
-}
-
-func isDir(f *os.File) bool {
-	var st unix.Stat_t
-	return unix.Fstat(int(f.Fd()), &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR
 }

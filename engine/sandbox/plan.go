@@ -19,12 +19,14 @@ import (
 type facts struct {
 	Unified bool
 	Cgroups map[string]string // cgroup v1: hierarchy name to the container's folder in it
+	Tasks   int               // how many groups of cgroup v1 the process is to enter
 	UserNS  bool              // naru itself runs in a user namespace: nobody there may make device nodes
 }
 
 // plan is a program with the descriptors that go along: pure values, opened by open.
 type plan struct {
 	ops     []program.Op
+	tasks   int // descriptors that come before the sources
 	sources []source
 	hooks   []hook
 	gate    int // the operation
@@ -51,7 +53,11 @@ func planContainer(cfg *Config, host facts) (*plan, error) {
 	if s.Hooks != nil && cfg.OCI.HookState == nil {
 		return nil, naru.Errorf(naru.Unimplemented, "spec field hooks is not supported")
 	}
-	p := &plan{idmaps: idmapsOf(s.Linux)}
+	p := &plan{idmaps: idmapsOf(s.Linux), tasks: host.Tasks}
+	p.add(planEntry(host.Tasks)...)
+	if host.Tasks > 0 && newNamespace(s, specs.CgroupNamespace) { // which the process is born in where its group is there before
+		p.add(program.Op{Kind: program.CgroupNamespace})
+	}
 	p.planClocks(s)
 	if err := p.planRoot(cfg); err != nil {
 		return nil, err
@@ -86,10 +92,18 @@ func (p *plan) add(ops ...program.Op) { p.ops = append(p.ops, ops...) }
 
 // addSource adds an operation that attaches a place of the host.
 func (p *plan) addSource(op program.Op, src source) {
-	op.FD, src.op = len(p.sources), len(p.ops)
+	op.FD, src.op = p.tasks+len(p.sources), len(p.ops)
 	op.Source = src.path
 	p.sources = append(p.sources, src)
 	p.add(op)
+}
+
+// planEntry has the process enter its groups of cgroup v1, whose tasks files are the first descriptors.
+func planEntry(tasks int) (ops []program.Op) {
+	for i := range tasks {
+		ops = append(ops, program.Op{Kind: program.Enter, FD: i})
+	}
+	return ops
 }
 
 const rootDir = "r"

@@ -1,7 +1,7 @@
 // Package sandbox starts a process in a container of its own. It receives an OCI runtime-spec Spec and a root made of
-// layers, plans a flat program from them, and has a small init (package inside) execute it in new namespaces while it
-// does the host's part: cgroups, idmapped mounts, the network's turn. It hands on a running process, and forgets it:
-// who waits for it, and what its end means, is the engine's.
+// layers, plans a flat program from them, and has an init execute it in new namespaces, which is the process itself before
+// its exec (package bare) or a small program (package inside), while it does the host's part: cgroups, idmapped mounts, the
+// network's turn. It hands on a running process, and forgets it: who waits for it, and what its end means, is the engine's.
 package sandbox
 
 import (
@@ -11,6 +11,7 @@ import (
 	"os"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"naru/engine/sandbox/fork"
@@ -106,7 +107,7 @@ func Start(ctx context.Context, cfg Config, sp Spawner) (_ *Sandbox, err error) 
 	if err != nil {
 		return nil, err
 	}
-	if err := group.create(); err != nil {
+	if err := group.begin(); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -119,12 +120,21 @@ func Start(ctx context.Context, cfg Config, sp Spawner) (_ *Sandbox, err error) 
 		return nil, err
 	}
 	defer release()
+	cmd.Bare = bareFits(p.ops, p.tasks+len(p.sources))
+	var completing errgroup.Group // while the process is born: both are the kernel's work
+	completing.Go(group.complete)
 	s, err := spawn(ctx, sp, cfg.ID, cmd, cfg.Files, cfg.OCI.Keep)
+	completed := completing.Wait()
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, completed)
 	}
 	defer s.close()
-	return s.finish(ctx, func() error { return s.setUp(ctx, &cfg, p) })
+	return s.finish(ctx, func() error {
+		if completed != nil {
+			return completed
+		}
+		return s.setUp(ctx, &cfg, p, group)
+	})
 }
 
 // checkHost refuses what this machine does not have.
@@ -139,17 +149,22 @@ func checkHost(s *specs.Spec, group *cgroup) error {
 }
 
 // setUp does the host's part for a new container whose init waits for its program.
-func (s *session) setUp(ctx context.Context, cfg *Config, p *plan) error {
+func (s *session) setUp(ctx context.Context, cfg *Config, p *plan, group *cgroup) error {
 	if p.idmaps.any() && !newNamespace(cfg.Spec, specs.UserNamespace) {
 		if err := p.idmaps.read(s.process.PID); err != nil {
 			return err
 		}
 	}
-	files, err := p.open(s.process.PID)
+	files, err := group.tasks()
 	if err != nil {
 		return err
 	}
 	defer func() { closeAll(files) }()
+	sources, err := p.open(s.process.PID)
+	if err != nil {
+		return err
+	}
+	files = append(files, sources...)
 	if files, err = lendAgent(p.ops, files, cfg.OCI.NotifyState, s.process.PID); err != nil {
 		return err
 	}
@@ -203,6 +218,9 @@ func containerCmd(cfg *Config, group *cgroup) (cmd fork.Cmd, release func(), err
 		flag := cloneFlags()[ns.Type]
 		if ns.Path == "" {
 			cmd.Namespaces |= flag &^ unix.CLONE_NEWTIME // see planClocks
+			if len(group.v1()) > 0 {
+				cmd.Namespaces &^= unix.CLONE_NEWCGROUP // see planEntry
+			}
 			continue
 		}
 		if cfg.Beside != nil {

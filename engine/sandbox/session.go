@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -17,6 +19,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"naru/engine/sandbox/bare"
 	"naru/engine/sandbox/fork"
 	"naru/engine/sandbox/program"
 	"naru/naru"
@@ -41,6 +44,9 @@ func spawn(ctx context.Context, sp Spawner, id string, cmd fork.Cmd, files [3]*o
 	p, err := sp.Spawn(ctx, id, cmd)
 	if err != nil {
 		ours.Close()
+		if errors.Is(err, unix.EAGAIN) {
+			err = naru.Errorf(naru.Failed, "no more processes: the container's limit is met, or the machine's: %w", err)
+		}
 		return nil, fmt.Errorf("spawn %s: %w", id, err)
 	}
 	return &session{conn: ours, process: p}, nil
@@ -229,23 +235,45 @@ func failureError(f program.Failure) error {
 	return fmt.Errorf("%s %s: %w", f.Kind, f.Text, errno)
 }
 
-// send passes descriptors, then the program.
+// send passes the program with its descriptors.
 func (s *session) send(files []*os.File, ops []program.Op) error {
+	if err := checkStrings(ops); err != nil {
+		return err
+	}
+	code, room := program.Encode(nil, ops)
+	if _, err := s.conn.Write(program.Head(len(code), room, len(files))); err != nil {
+		return fmt.Errorf("send the program to the init: %w", err)
+	}
 	for len(files) > 0 {
 		n := min(len(files), program.MaxFiles)
 		fds := make([]int, n)
 		for i, f := range files[:n] {
 			fds[i] = int(f.Fd())
 		}
-		if _, _, err := s.conn.WriteMsgUnix([]byte{program.MsgFiles}, unix.UnixRights(fds...), nil); err != nil {
+		if _, _, err := s.conn.WriteMsgUnix([]byte{0}, unix.UnixRights(fds...), nil); err != nil {
 			return fmt.Errorf("send descriptors to the init: %w", err)
 		}
 		files = files[n:]
 	}
-	msg := program.Encode([]byte{program.MsgProgram, 0, 0, 0, 0}, ops)
-	binary.LittleEndian.PutUint32(msg[1:], uint32(len(msg)-5))
-	if _, err := s.conn.Write(msg); err != nil {
+	if _, err := s.conn.Write(code); err != nil {
 		return fmt.Errorf("send the program to the init: %w", err)
+	}
+	return nil
+}
+
+// bareFits says whether the program can be executed between fork and exec.
+func bareFits(ops []program.Op, files int) bool {
+	code, room := program.Encode(nil, ops)
+	return bare.Fits(ops, files, len(code), room)
+}
+
+// checkStrings refuses what the kernel would read a part of only.
+func checkStrings(ops []program.Op) error {
+	nul := func(s string) bool { return strings.Contains(s, "\x00") }
+	for _, o := range ops {
+		if nul(o.Path) || nul(o.Source) || nul(o.Type) || nul(o.Data) || slices.ContainsFunc(o.List, nul) || slices.ContainsFunc(o.Env, nul) {
+			return naru.Errorf(naru.InvalidArgument, "%s %q: a NUL byte ends a string", o.Kind, cmp.Or(o.Path, o.Data))
+		}
 	}
 	return nil
 }

@@ -12,14 +12,14 @@ var everybody = []string{"naru", "store", "internal/cleanup", "internal/hint"}
 
 // loners import nothing of the tree but what their row says, not even everybody.
 var loners = []string{"naru", "store", "internal/cleanup", "internal/hint", "internal/arch", "edge/router", "cmd/naru-keeper",
-	"engine/sandbox/fork", "engine/sandbox/inside", "engine/sandbox/program", "engine/logs", "examples"}
+	"engine/sandbox/bare", "engine/sandbox/fork", "engine/sandbox/inside", "engine/sandbox/program", "engine/logs", "examples"}
 
 // rooms is the layout, from the top of the tree down. Imports go strictly down:
 // cmd → faces → delivery, edge → target → engine → its parts.
 var rooms = []room{
 	{"cmd/naru", []string{"api", "dockerapi", "ociruntime/command", "web", "delivery", "edge", "target", "engine", "registry", "engine/*", "delivery/*", "edge/*", "target/*"},
 		"the wiring is the only package that knows all others"},
-	{"cmd/naru-keeper", []string{"engine/keeper", "engine/sandbox/inside", "engine/sandbox/program", "engine/sandbox/fork", "engine/logs"},
+	{"cmd/naru-keeper", []string{"engine/keeper", "engine/sandbox/inside", "engine/sandbox/bare", "engine/sandbox/program", "engine/sandbox/fork", "engine/logs"},
 		"the tiny binary is every container's init: each package it links is paid for at each start"},
 
 	{"api", []string{"delivery", "delivery/*", "edge", "edge/*", "target", "engine", "engine/*", "registry"},
@@ -58,10 +58,11 @@ var rooms = []room{
 	{"engine", []string{"engine/*"}, "the engine joins its parts and has never heard of apps"},
 	{"engine/quota", nil, "a folder and a limit: it knows of nothing that is kept in folders"},
 	{"engine/image", []string{"engine/quota"}, "parts of the engine do not know each other; their folders can be bounded"},
-	{"engine/sandbox", []string{"engine/sandbox/fork", "engine/sandbox/program"}, "parts of the engine do not know each other"},
-	{"engine/sandbox/fork", nil, "linked into the tiny binary, so it stands alone"},
+	{"engine/sandbox", []string{"engine/sandbox/bare", "engine/sandbox/fork", "engine/sandbox/program"}, "parts of the engine do not know each other"},
+	{"engine/sandbox/fork", []string{"engine/sandbox/bare", "engine/sandbox/program"}, "linked into the tiny binary, so it stands alone"},
+	{"engine/sandbox/bare", []string{"engine/sandbox/program"}, "it runs where there is no Go runtime: what it links is in its reach"},
 	{"engine/sandbox/program", nil, "what the daemon writes and the init inside reads: linked into the tiny binary, so it stands alone"},
-	{"engine/sandbox/inside", []string{"engine/sandbox/fork", "engine/sandbox/program"}, "linked into the tiny binary, so it stands alone"},
+	{"engine/sandbox/inside", []string{"engine/sandbox/bare", "engine/sandbox/program"}, "linked into the tiny binary, so it stands alone"},
 	{"engine/network", nil, "parts of the engine do not know each other"},
 	{"engine/netdev", nil, "names of devices and a namespace: it knows of no container, and naru-oci links it"},
 	{"engine/rootless", []string{"engine/sandbox/fork"}, "it makes an ordinary user root of a namespace, and knows nothing of what runs there"},

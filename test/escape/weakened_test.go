@@ -30,8 +30,12 @@ func weakenings() map[string]weakening {
 		"the seals": {"engine/sandbox/fork/fork.go",
 			"const seals = unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE", "const seals = 0"},
 		"the session keyring": {"engine/sandbox/plan_process.go", "return []program.Op{{Kind: program.Keyring}}", "return nil"},
-		"walking in the root": {"engine/sandbox/inside/path.go",
-			"unix.Openat2(root, p, &how)", `unix.Openat(root, "."+p, int(how.Flags), 0)`},
+		"walking in the root": {"engine/sandbox/bare/path.go",
+			"fd, _, err := syscall.RawSyscall6(unix.SYS_OPENAT2, uintptr(m.root), p, uintptr(unsafe.Pointer(&m.how)), unsafe.Sizeof(m.how), 0, 0)",
+			`if *(*byte)(unsafe.Pointer(p + 1)) == 0 {
+				p = lit("/.\x00")
+			}
+			fd, _, err := syscall.RawSyscall6(unix.SYS_OPENAT, uintptr(m.root), p+1, uintptr(m.how.Flags), 0, 0, 0)`},
 	}
 }
 

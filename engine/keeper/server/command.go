@@ -32,7 +32,7 @@ func (c *child) command(r wire.SpawnRequest, sent *descriptors) (cmd fork.Cmd, o
 		return f
 	}
 	cmd = fork.Cmd{
-		Exe: c.s.exe, Args: r.Args, Env: r.Env, Setsid: r.Setsid,
+		Exe: c.s.exe, Args: r.Args, Env: r.Env, Setsid: r.Setsid, Bare: r.Bare,
 		Namespaces: uintptr(r.Namespaces), UIDMap: r.UIDMap, GIDMap: r.GIDMap,
 	}
 	if r.HasExe {

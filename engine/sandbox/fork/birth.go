@@ -10,6 +10,9 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"naru/engine/sandbox/bare"
+	"naru/engine/sandbox/program"
 )
 
 // birth is one fork seen from the parent: the child's layout, and the parent's ends of its pipes.
@@ -71,7 +74,17 @@ func (b *birth) layOut() {
 	cmd, c := &b.cmd, &b.child
 	c.argv, c.envv = &b.argv[0], &b.envv[0]
 	c.zero = [2]byte{'0'}
-	c.exe, c.report = int(cmd.Exe.Fd()), int(b.said.Fd())
+	c.exe, c.report = -1, int(b.said.Fd())
+	if cmd.Exe != nil {
+		c.exe = int(cmd.Exe.Fd())
+	}
+	if cmd.Bare {
+		exe := -1
+		if cmd.Exe != nil {
+			exe = len(cmd.Files) // see keepFiles
+		}
+		c.bare = bare.New(program.SocketFD, exe, bare.MaxFiles, bare.MaxSize, bare.MaxRoom)
+	}
 	c.setsid, c.killWithParent = cmd.Setsid, cmd.KillWithParent
 	c.becomeRoot = cmd.Namespaces&unix.CLONE_NEWUSER != 0
 	c.mapsRead, c.mapsWrite = -1, -1
@@ -90,10 +103,6 @@ func (b *birth) layOutClone() {
 	cmd, c := &b.cmd, &b.child
 	c.clone.flags = uint64(cmd.Namespaces)
 	c.clone.exitSignal = uint64(syscall.SIGCHLD)
-	if len(cmd.Cgroups) > 0 && cmd.Namespaces&unix.CLONE_NEWCGROUP != 0 {
-		c.clone.flags &^= unix.CLONE_NEWCGROUP
-		c.newCgroupNS = true
-	}
 	if len(cmd.Joins) > 0 {
 		c.clone.flags |= unix.CLONE_PARENT
 		c.clone.exitSignal = 0 // CLONE_PARENT takes the go-between's, SIGCHLD; clone3 refuses another
@@ -304,8 +313,6 @@ func (r report) err() error {
 		return fmt.Errorf("wait for the id maps: %w", errno)
 	case stepCgroup:
 		return fmt.Errorf("enter the cgroup: %w", errno)
-	case stepCgroupNS:
-		return fmt.Errorf("create a cgroup namespace: %w", errno)
 	case stepIdentity:
 		return fmt.Errorf("become root of the user namespace: %w", errno)
 	case stepSession:

@@ -5,6 +5,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"naru/engine/sandbox/bare"
 )
 
 // Entering a user namespace with setns, and entering one's cgroup without waiting for a grace period of the kernel,
@@ -36,7 +38,6 @@ const (
 	stepClone
 	stepMaps
 	stepCgroup
-	stepCgroupNS
 	stepIdentity
 	stepSession
 	stepDeathSignal
@@ -66,7 +67,6 @@ type child struct {
 
 	mapsRead, mapsWrite int // pipe that says that the id maps are written; -1: no maps
 	cgroups             []int
-	newCgroupNS         bool // after entering cgroups, so that they become its root
 	becomeRoot          bool // of the user namespace
 	setsid              bool
 	killWithParent      bool
@@ -77,6 +77,7 @@ type child struct {
 	report int
 	argv   **byte
 	envv   **byte
+	bare   *bare.Machine // executes the program instead; or nil
 
 	zero  [2]byte // "0", what a process writes into a tasks file to enter a cgroup
 	empty [1]byte // "", the path beside AT_EMPTY_PATH
@@ -96,13 +97,17 @@ func forkDirect(c *child) (pid uintptr, err syscall.Errno) {
 		return pid, err
 	}
 	afterForkInChild()
+	c.enterCgroups()
 	c.become()
+	c.bare.Main()
+	c.exit()
 	return 0, 0
 }
 
 // forkJoined forks a go-between that enters the namespaces and clones the process from there, as a child of ours
 // (CLONE_PARENT): a pid namespace that is joined counts for children only. It is the go-between that is born in the
-// cgroup: from inside a cgroup namespace that was joined nobody may come in from the outside.
+// cgroup, or enters it: from inside a cgroup namespace that was joined nobody may come in from the outside, and the limit
+// of processes holds for those who are born there only.
 //
 //go:noinline
 //go:norace
@@ -115,16 +120,19 @@ func forkJoined(c *child) (pid uintptr, err syscall.Errno) {
 	}
 	afterForkInChild()
 	c.joinAndClone()
+	c.bare.Main()
+	c.exit()
 	return 0, 0
 }
 
-// joinAndClone is the go-between's life. It becomes undumpable first: it is a copy of its parent's memory, and root of
+// joinAndClone is the go-between's life; it returns in the clone. It becomes undumpable first: it is a copy of its parent's memory, and root of
 // the container that it enters could otherwise read that.
 //
 //go:nosplit
 //go:norace
 func (c *child) joinAndClone() {
 	syscall.RawSyscall(unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 0, 0)
+	c.enterCgroups()
 	c.enterNamespaces()
 	pid, _, err := syscall.RawSyscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&c.clone)), unsafe.Sizeof(c.clone), 0)
 	if err != 0 {
@@ -132,6 +140,7 @@ func (c *child) joinAndClone() {
 	}
 	if pid == 0 {
 		c.become()
+		return
 	}
 	c.say(stepBorn, uint32(pid))
 	c.exit()
@@ -158,16 +167,19 @@ func (c *child) enterNamespaces() {
 	}
 }
 
-// become turns the clone into the program: it returns only by exec or exit.
+// become turns the clone into the program, or makes it ready for bare: only then it returns.
 //
 //go:nosplit
 //go:norace
 func (c *child) become() {
 	c.awaitMaps()
-	c.enterCgroups()
 	c.becomeNamespaceRoot()
 	c.arrangeSession()
 	c.arrangeFiles()
+	if c.bare != nil {
+		c.keepFiles()
+		return
+	}
 	_, _, err := syscall.RawSyscall6(unix.SYS_EXECVEAT, uintptr(c.free), uintptr(unsafe.Pointer(&c.empty)),
 		uintptr(unsafe.Pointer(c.argv)), uintptr(unsafe.Pointer(c.envv)), unix.AT_EMPTY_PATH, 0)
 	c.fail(stepExec, err)
@@ -197,12 +209,6 @@ func (c *child) enterCgroups() {
 		if err != 0 {
 			c.fail(stepCgroup, err)
 		}
-	}
-	if !c.newCgroupNS {
-		return
-	}
-	if _, _, err := syscall.RawSyscall(unix.SYS_UNSHARE, unix.CLONE_NEWCGROUP, 0, 0); err != 0 {
-		c.fail(stepCgroupNS, err)
 	}
 }
 
@@ -250,12 +256,30 @@ func (c *child) arrangeSession() {
 func (c *child) arrangeFiles() {
 	c.dup(c.report, c.free+1, unix.O_CLOEXEC)
 	c.report = c.free + 1
-	c.dup(c.exe, c.free, unix.O_CLOEXEC)
+	if c.exe >= 0 {
+		c.dup(c.exe, c.free, unix.O_CLOEXEC)
+	}
 	for i := range c.files {
 		c.dup(c.files[i], c.free+2+i, unix.O_CLOEXEC)
 	}
 	for i := range c.files {
 		c.dup(c.free+2+i, i, 0)
+	}
+}
+
+// keepFiles closes what exec would close: the parent's files, with the report, whose end says that all went well. The
+// executable stays, behind the program's own.
+//
+//go:nosplit
+//go:norace
+func (c *child) keepFiles() {
+	keep := len(c.files)
+	if c.exe >= 0 {
+		c.dup(c.free, keep, unix.O_CLOEXEC)
+		keep++
+	}
+	if _, _, err := syscall.RawSyscall(unix.SYS_CLOSE_RANGE, uintptr(keep), 1<<31-1, 0); err != 0 {
+		c.fail(stepFiles, err)
 	}
 }
 

@@ -1,6 +1,7 @@
 // Package fork starts one process in new namespaces, or in those of a running process, and hands it back as a pid and
 // a pidfd that its caller reaps. It owns the moments between fork and exec, where a Go program may only make raw
-// system calls, and knows nothing of containers: it serves the keeper and the sandbox's Local spawner alike.
+// system calls, and can have package bare make a container ready in them. It serves the keeper and the sandbox's Local
+// spawner alike.
 package fork
 
 import (
@@ -43,6 +44,11 @@ type Cmd struct {
 	CgroupFD int        // cgroup v2 folder to be born in (CLONE_INTO_CGROUP); 0 or -1: the parent's
 	Cgroups  []*os.File // cgroup v1 "tasks" files, open for writing, that the process enters before it execs
 
+	// Bare has the child execute the program that comes over its descriptor program.SocketFD at once, without Exe, which
+	// only a reaper then takes. It must be one that bare.Fits. Until its own exec it runs this process's executable: where
+	// others can see that, it must be a sealed one.
+	Bare bool
+
 	Setsid         bool
 	KillWithParent bool // SIGKILL when the starting thread dies (builds); never for the keeper
 }
@@ -53,7 +59,7 @@ type Process struct {
 	FD  *os.File // pidfd
 }
 
-// Start starts cmd and returns when it has executed Exe, or with the step that failed. It does not leave a process,
+// Start starts cmd and returns when it has executed Exe, or begins with its program, or with the step that failed. It does not leave a process,
 // or a zombie, behind when it fails.
 func Start(cmd Cmd) (Process, error) {
 	if err := cmd.check(); err != nil {
@@ -77,7 +83,7 @@ func Start(cmd Cmd) (Process, error) {
 
 func (c *Cmd) check() error {
 	switch {
-	case c.Exe == nil:
+	case c.Exe == nil && !c.Bare:
 		return errors.New("fork: no executable")
 	case len(c.Args) == 0:
 		return errors.New("fork: no arguments")

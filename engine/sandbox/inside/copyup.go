@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 
@@ -11,18 +12,18 @@ import (
 )
 
 // copyUp mounts a filesystem over a folder and fills it with what the folder had. A read-only one is filled first.
-func (m *machine) copyUp(o *program.Op) error {
-	below, err := m.openDir(o.Path)
-	if err != nil {
-		return fail(o.Path, err)
+func (m machine) copyUp(o *program.Op) error {
+	below, errno := m.OpenDir()
+	if errno != 0 {
+		return fail(o.Path, errno)
 	}
 	defer unix.Close(below)
 	if err := unix.Mount(o.Source, byFD(below), o.Type, uintptr(o.Flags)&^unix.MS_RDONLY, o.Data); err != nil {
 		return fail(o.Path, err)
 	}
-	above, err := m.open(o.Path, unix.O_PATH|unix.O_DIRECTORY)
-	if err != nil {
-		return fail(o.Path, err)
+	above, errno := m.OpenDir()
+	if errno != 0 {
+		return fail(o.Path, errno)
 	}
 	defer unix.Close(above)
 	if err := copyEntries(below, above); err != nil {
@@ -33,6 +34,9 @@ func (m *machine) copyUp(o *program.Op) error {
 	}
 	return fail(o.Path, unix.MountSetattr(above, "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}))
 }
+
+// byFD names an open file for a system call that takes paths only.
+func byFD(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
 
 // copyEntries copies what one folder holds into another, by descriptors: no link leads out of either.
 func copyEntries(from, to int) error {

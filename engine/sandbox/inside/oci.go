@@ -12,22 +12,14 @@ import (
 	"naru/engine/sandbox/program"
 )
 
-// sync lets the daemon act at a moment when everything but the new root is there.
-func (m *machine) sync() error {
-	if err := m.send([]byte{program.MsgSync}); err != nil {
-		return fail("sync", err)
-	}
-	return m.await()
-}
-
 // gate ends the talk with who created the container, and waits for who starts it.
-func (m *machine) gate(o *program.Op) error {
-	listener, err := m.file(o)
+func (m machine) gate() error {
+	listener, err := m.file()
 	if err != nil {
 		return err
 	}
 	defer unix.Close(listener)
-	if err := m.send([]byte{program.MsgReady}); err != nil {
+	if err := m.Say(program.MsgReady); err != 0 {
 		return fail("ready", err)
 	}
 	// The socket's number stays taken: what is kept for the program stands above it.
@@ -35,7 +27,7 @@ func (m *machine) gate(o *program.Op) error {
 	if err != nil {
 		return fail("/", err)
 	}
-	if err := unix.Dup3(null, m.sock, unix.O_CLOEXEC); err != nil {
+	if err := unix.Dup3(null, m.Sock, unix.O_CLOEXEC); err != nil {
 		return fail("socket", err)
 	}
 	unix.Close(null)
@@ -43,8 +35,11 @@ func (m *machine) gate(o *program.Op) error {
 	if err != nil {
 		return fail("wait for the start", err)
 	}
-	m.sock = conn
-	return m.await()
+	m.Sock = conn
+	if err := m.Await(); err != 0 {
+		return fail("wait for the start", err)
+	}
+	return nil
 }
 
 func accept(listener int) (int, error) {
@@ -66,20 +61,29 @@ func find(o *program.Op) error {
 	}))
 }
 
-// keep moves the descriptors beside the socket one down, to where the program expects them.
-func (m *machine) keep(n int) error {
-	sock, err := unix.FcntlInt(uintptr(m.sock), unix.F_DUPFD_CLOEXEC, program.SocketFD+n+1)
+// notify loads a filter and hands its notifications to who listens for them: the next system call may need an answer.
+func (m machine) notify(o *program.Op) error {
+	agent, err := m.file()
 	if err != nil {
-		return fail("socket", err)
+		return err
 	}
-	unix.Close(m.sock)
-	m.sock = sock
-	for i := range n {
-		if err := unix.Dup3(program.SocketFD+1+i, program.SocketFD+i, 0); err != nil {
-			return fail("keep a descriptor", err)
-		}
+	fd, errno := m.Seccomp()
+	if errno != 0 {
+		return fail("filter", errno)
 	}
-	return nil
+	if err := unix.Sendmsg(agent, []byte(o.Data), unix.UnixRights(fd), nil, 0); err != nil {
+		return fail("send the notifications", err)
+	}
+	return fail("the listener", unix.Close(agent)) // it waits for the end of what is said
+}
+
+// file takes the descriptor that the operation names out of those that came along.
+func (m machine) file() (int, error) {
+	fd, errno := m.File()
+	if errno != 0 {
+		return -1, fail("a descriptor", errno)
+	}
+	return fd, nil
 }
 
 // runHook runs a program and waits for its end.

@@ -8,15 +8,17 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"naru/engine/sandbox/bare"
 	"naru/engine/sandbox/program"
 )
 
 // reapMain is process 1 of a container with Init: it starts the user's process, passes signals on to it, reaps
 // whatever the container leaves, and ends as the user's process ended.
 func reapMain() {
-	m := &machine{sock: program.SocketFD, op: &program.Op{Kind: program.Exec}}
-	unix.CloseOnExec(m.sock)
-	if err := m.send([]byte{program.MsgReady}); err != nil {
+	m := machine{bare.New(program.SocketFD, -1, 0, 0, 0)}
+	m.Op.Kind = program.Exec
+	unix.CloseOnExec(m.Sock)
+	if err := m.Say(program.MsgReady); err != 0 {
 		os.Exit(1) // the daemon went away
 	}
 	// Caught before the child is there, so that no signal is lost; exec gives the child its defaults back.
@@ -27,7 +29,7 @@ func reapMain() {
 		m.report(fail(os.Args[1], err))
 		os.Exit(127)
 	}
-	unix.Close(m.sock)
+	unix.Close(m.Sock)
 	go passOn(signals, pid)
 	os.Exit(reapUntil(pid))
 }

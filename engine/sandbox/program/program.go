@@ -1,6 +1,6 @@
-// Package program is the language between the daemon and a container's init: a flat list of operations that the daemon
-// plans and the init executes in order, without deciding anything. It owns their encoding, which costs no reflection:
-// the init of every container pays for it at its start.
+// Package program is the language between the daemon and what becomes a container: a flat list of operations that the
+// daemon plans and the other side executes in order, without deciding anything. It owns their encoding, which is read where
+// it lies: between fork and exec there is no memory to be had.
 package program
 
 import (
@@ -27,7 +27,7 @@ const (
 	Root
 	// Mount mounts Source of Type at Path with Flags (MS_*) and Data, and makes Path a folder when it is missing.
 	Mount
-	// Bind attaches the detached mount FD at Path; a missing Path is made, as a folder when Flags is 1, else a file.
+	// Bind attaches the detached mount FD at Path; a missing Path is made, a folder or a file as FD is.
 	Bind
 	// Mkdir makes the folder Path and its parents.
 	Mkdir
@@ -105,6 +105,10 @@ const (
 	MemoryPolicy
 	// Keyring gives the program a session keyring of its own, with nothing in it.
 	Keyring
+	// Enter moves the process into the group of cgroup v1 whose tasks file is FD.
+	Enter
+	// CgroupNamespace makes a cgroup namespace, whose root are the groups that the process is in.
+	CgroupNamespace
 	kindEnd // new kinds go above it, at the end: a keeper may be older than the daemon
 )
 
@@ -118,7 +122,7 @@ type Op struct {
 	Source string
 	Type   string
 	Data   string
-	FD     int // index of a descriptor sent along, for Attach, Bind, Gate and Notify
+	FD     int // index of a descriptor sent along, for Attach, Bind, Enter, Gate and Notify
 	Flags  uint64
 	Args   []uint64
 	List   []string
@@ -134,6 +138,7 @@ var names = [kindEnd]string{
 	Exec: "exec", Reap: "reap", Sync: "sync", Gate: "gate", Hook: "hook", Keep: "keep", Find: "find",
 	Clocks: "clocks", Label: "label", Propagate: "propagate", CopyUp: "copy-up", Notify: "notify", Personality: "personality",
 	Scheduler: "scheduler", IOPriority: "io-priority", Affinity: "affinity", MemoryPolicy: "memory-policy", Keyring: "keyring",
+	Enter: "enter", CgroupNamespace: "cgroup-namespace",
 }
 
 // String names the kind as goldens and errors show it.
@@ -159,7 +164,7 @@ func (o Op) String() string {
 	word("type", o.Type)
 	word("source", o.Source)
 	word("data", o.Data)
-	if o.Kind == Attach || o.Kind == Bind || o.Kind == Gate || o.Kind == Notify {
+	if o.Kind == Attach || o.Kind == Bind || o.Kind == Gate || o.Kind == Notify || o.Kind == Enter {
 		fmt.Fprintf(&b, " fd=%d", o.FD)
 	}
 	if o.Flags != 0 {

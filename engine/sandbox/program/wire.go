@@ -1,6 +1,12 @@
 package program
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"errors"
+)
+
+// ErrMalformed is what DecodeFailure says about bytes that Encode did not make.
+var ErrMalformed = errors.New("malformed message")
 
 // SocketFD is the descriptor of an init's end of the socket to the daemon.
 const SocketFD = 3
@@ -11,15 +17,24 @@ const (
 	ReapName = "reap"
 )
 
-// The first byte of a message on the socket. The daemon sends Files messages (each carries up to MaxFiles
-// descriptors), one Program (its length as 4 bytes, then itself), and Go once the network is there. The init answers
-// with Console (carrying the terminal's master), Ready (the next thing is exec) and, when something fails, Failure (with
-// its length and body). At a Sync it says Sync and waits for one more Go; at a Gate it says Ready and closes the socket,
-// to go on with whoever connects there.
+// A program comes over the socket as a head (HeadSize bytes: its size, the room of its lists as Encode has it, and how many
+// descriptors there are, four bytes each, the lowest first), the descriptors, with a byte for each message of up to MaxFiles,
+// and its bytes.
+const HeadSize = 12
+
+// Head makes the head of a program.
+func Head(size, room, files int) []byte {
+	b := binary.LittleEndian.AppendUint32(make([]byte, 0, HeadSize), uint32(size))
+	b = binary.LittleEndian.AppendUint32(b, uint32(room))
+	return binary.LittleEndian.AppendUint32(b, uint32(files))
+}
+
+// The first byte of a message on the socket, after the program. The daemon says Go once the network is there. The init
+// answers with Console (carrying the terminal's master), Ready (the next thing is exec) and, when something fails, Failure
+// (with its length and body). At a Sync it says Sync and waits for one more Go; at a Gate it says Ready and closes the
+// socket, to go on with whoever connects there.
 // The end of the stream after Ready without a Failure means that exec succeeded: exec closed it.
 const (
-	MsgFiles   = 'F'
-	MsgProgram = 'P'
 	MsgGo      = 'G'
 	MsgConsole = 'C'
 	MsgSync    = 'S'

@@ -104,6 +104,9 @@ func (d *decoder) strings() []string {
 	return v
 }
 
+// more says whether anything is left.
+func (d *decoder) more() bool { return d.err == nil && len(d.b) > 0 }
+
 // end is the verdict: all was read, and it was whole.
 func (d *decoder) end() error {
 	if d.err == nil && len(d.b) > 0 {

@@ -66,6 +66,7 @@ type SpawnRequest struct {
 	LogDir                string // "" for no logs
 	LogSize               int64
 	LogFiles              int
+	Bare                  bool // fork.Cmd's; only for a keeper of the same build
 }
 
 // Encode renders r as a packet.
@@ -127,6 +128,9 @@ func (s *SpawnRequest) encode(e *encoder) {
 	e.string(s.LogDir)
 	e.int(s.LogSize)
 	e.int(int64(s.LogFiles))
+	if s.Bare { // a keeper of another build would not know it
+		e.bool(true)
+	}
 }
 
 func (s *SpawnRequest) decode(d *decoder) {
@@ -147,6 +151,7 @@ func (s *SpawnRequest) decode(d *decoder) {
 	s.LogDir = d.string()
 	s.LogSize = d.int()
 	s.LogFiles = int(d.int())
+	s.Bare = d.more() && d.bool()
 }
 
 // Descriptors is how many descriptors must come with s.

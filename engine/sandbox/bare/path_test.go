@@ -1,12 +1,17 @@
-package inside
+package bare
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"naru/engine/sandbox/program"
 )
 
 // FuzzPathsStayInTheRoot: whatever a mount's destination says and an image's links lead to, what is opened, or made to be
@@ -25,18 +30,23 @@ func FuzzPathsStayInTheRoot(f *testing.F) {
 			t.Fatal(err)
 		}
 		makeLink(root, link, target)
-		m := &machine{}
+		code, room := program.Encode(nil, []program.Op{{Kind: program.Mkdir, Path: destination}})
+		m := New(-1, -1, 0, len(code), room)
+		copy(unsafe.Slice((*byte)(m.Reader.Pointer(program.Text{})), len(code)), code)
+		if m.Reader.Fill(uint32(len(code)), uint32(room)); !m.Reader.Next(&m.Op) {
+			t.Fatal("a program that cannot be read")
+		}
 		var err error
 		if m.root, err = unix.Open(root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); err != nil {
 			t.Fatal(err)
 		}
 		defer unix.Close(m.root)
-		for _, open := range []func(string) (int, error){m.openDir, m.openFile} {
-			fd, err := open(destination)
-			if err != nil {
+		for _, open := range []func(program.Text) (int, syscall.Errno){m.openDir, m.openFile} {
+			fd, errno := open(m.Op.Path)
+			if errno != 0 {
 				continue
 			}
-			at, err := os.Readlink(byFD(fd))
+			at, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
 			unix.Close(fd)
 			if err != nil || at != root && !strings.HasPrefix(at, root+"/") {
 				t.Errorf("%q with %q -> %q opened %q, %v", destination, link, target, at, err)
