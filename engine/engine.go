@@ -171,7 +171,7 @@ func (e *Engine) Close(ctx context.Context) {
 	}
 	e.left = true
 	defer func() { e.logFailure("close the line to the kernel's network", e.net.Close()) }()
-	if _, running := e.ids(); len(running) > 0 {
+	if len(e.claims().running) > 0 {
 		return
 	}
 	e.logFailure("remove the networks", e.net.RemoveAll(ctx))
