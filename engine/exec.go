@@ -150,7 +150,8 @@ func (e *Engine) finishExec(caller context.Context, id string, box *sandbox.Sand
 		return 0, errors.Join(err, kill, werr, e.cfg.Keeper.Forget(ctx, id))
 	}
 	p.drain(caller)
-	return exit.Code, e.cfg.Keeper.Forget(ctx, id)
+	e.waiting.Go(func() { e.logFailure("forget a process that ended", e.cfg.Keeper.Forget(ctx, id)) }) // nobody else has its id
+	return exit.Code, nil
 }
 
 // killGroup kills an exec's process, which leads a session, with what it started there and waits for.

@@ -159,10 +159,10 @@ func (c *child) ready() {
 		return
 	}
 	c.info.Exited, c.info.Exit = true, exitOf(status, err)
+	c.tell() // who waits knows it then, whatever becomes of this process
 	if err := c.s.saveExit(c.info); err != nil {
 		logf("save exit of %s: %v", c.info.ID, err) // it is still known here
 	}
-	c.tell()
 }
 
 // exitOf reads a wait status as a shell does: a signal is 128 and its number.

@@ -259,12 +259,28 @@ func (m *Machine) mask() syscall.Errno {
 	}
 	if err = m.look(target, lit("\x00")); err == 0 {
 		if m.stat.Mode&unix.S_IFMT == unix.S_IFDIR {
-			err = mount(lit("tmpfs\x00"), m.byFD(target), lit("tmpfs\x00"), unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, lit("mode=755,size=4k\x00"))
+			err = m.maskDir(target)
 		} else {
 			err = cloneOnto(m.null, target)
 		}
 	}
 	closeFD(target)
+	return err
+}
+
+// maskDir lays an empty folder over another, the same over all.
+//
+//go:nosplit
+//go:norace
+func (m *Machine) maskDir(target int) (err syscall.Errno) {
+	if m.empty >= 0 {
+		return cloneOnto(m.empty, target)
+	}
+	const flags = unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
+	if err = mount(lit("tmpfs\x00"), m.byFD(target), lit("tmpfs\x00"), flags, lit("mode=755,size=4k\x00")); err != 0 {
+		return err
+	}
+	m.empty, err = m.open(m.Reader.Address(m.Op.Path), unix.O_PATH)
 	return err
 }
 

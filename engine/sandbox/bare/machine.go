@@ -26,6 +26,7 @@ type Machine struct {
 	exe    int // the init's binary, for the reaper; -1: none
 	root   int // the container's root; -1: the process's root is it
 	null   int // the host's /dev/null; -1: it has none
+	empty  int // the folder that masks others; -1: there is none yet
 	master int // of a console, and its other side
 	slave  int
 	files  []int32
@@ -57,7 +58,7 @@ type Machine struct {
 // New makes a machine that talks on the socket sock and has room for so many descriptors and such a program. exe is the
 // init's binary, or -1.
 func New(sock, exe, files, size, room int) *Machine {
-	return &Machine{Reader: program.NewReader(size, room), Sock: sock, exe: exe, root: -1, null: -1, files: make([]int32, files)}
+	return &Machine{Reader: program.NewReader(size, room), Sock: sock, exe: exe, root: -1, null: -1, empty: -1, files: make([]int32, files)}
 }
 
 // What a program may take at most that is executed between fork and exec, where there is no more memory than was made
