@@ -43,7 +43,10 @@ func TestPassesWhatRuncPasses(t *testing.T) {
 					t.Parallel()
 				}
 				both := [2]outcome{lab.run(t, name, runc(t)), lab.run(t, name, naru)}
-				compare(t, name, both[0], both[1])
+				for again := 2; again > 0 && racing()[name] != "" && len(missed(both)) > 0; again-- {
+					both[1] = lab.run(t, name, naru)
+				}
+				compare(t, name, both)
 				mu.Lock()
 				defer mu.Unlock()
 				results[name] = both
@@ -183,12 +186,29 @@ func clear(t *testing.T, runtime, state string) {
 	}
 }
 
-func compare(t *testing.T, name string, runc, naru outcome) {
-	t.Helper()
-	for _, what := range slices.Sorted(maps.Keys(runc.passed)) {
-		if naru.passed[what] < runc.passed[what] && differences()[name] == "" {
-			t.Errorf("%s: runc passes %d times, naru %d: %s", name, runc.passed[what], naru.passed[what], what)
+// missed are the assertions that hold with runc more often than with naru.
+func missed(both [2]outcome) (assertions []string) {
+	for _, what := range slices.Sorted(maps.Keys(both[0].passed)) {
+		if both[1].passed[what] < both[0].passed[what] {
+			assertions = append(assertions, what)
 		}
+	}
+	return assertions
+}
+
+func compare(t *testing.T, name string, both [2]outcome) {
+	t.Helper()
+	for _, what := range missed(both) {
+		if differences()[name] == "" {
+			t.Errorf("%s: runc passes %d times, naru %d: %s", name, both[0].passed[what], both[1].passed[what], what)
+		}
+	}
+}
+
+// racing are the programs that may fail with any runtime, and are asked again, with the reason.
+func racing() map[string]string {
+	return map[string]string{
+		"killsig": "it sends its signal as soon as the shell runs, which may not have set its trap: process 1 of a namespace does not hear of that signal then (pid_namespaces(7))",
 	}
 }
 

@@ -86,7 +86,7 @@ func sameRuns(t *testing.T) [][]string {
 		sh("df -k /t | tail -n 1; stat -c %a /t", "--mount", "type=tmpfs,target=/t,tmpfs-size=1m,tmpfs-mode=700"),
 		sh("pwd", "-w", "/nope/x"), sh("touch /x; touch /t/x && echo t", "--read-only", "--tmpfs", "/t"),
 		sh("echo $A $B $C", "--env-file", env, "-e", "C=3", "-e", "A=0"), sh("hostname; cat /etc/hostname; echo $HOSTNAME", "-h", "box"),
-		sh("cat /proc/sys/kernel/domainname", "--domainname", "lab.example"), sh("grep db /etc/hosts", "--add-host", "db:10.9.8.7"),
+		sh("cat /proc/sys/kernel/domainname", "--domainname", "lab.example"), sh("grep mysql /etc/hosts", "--add-host", "mysql:10.9.8.7"),
 		sh("grep ^search /etc/resolv.conf", "--dns-search", "lab.example"), sh("cat /proc/self/oom_score_adj", "--oom-score-adj", "500"),
 		sh("grep Cpus_allowed_list /proc/self/status", "--cpuset-cpus", "0"), {"--cpuset-cpus", "999", "busybox", "true"},
 		sh("ls -l /dev/mine | cut -c 1; head -c 1 /dev/mine | od -c", "--device", "/dev/full:/dev/mine"),
