@@ -38,7 +38,7 @@ func TestAContainersLayerIsBoundedThroughItsLife(t *testing.T) {
 		t.Fatal(err)
 	}
 	images := filepath.Dir(filepath.Dir(filepath.Dir(root.Upper)))
-	aside, err := filepath.Glob(filepath.Join(images, "removed", "*", "root", "upper"))
+	aside, err := filepath.Glob(filepath.Join(images, "removed", "*", "upper"))
 	if err != nil || len(aside) != 1 {
 		t.Fatalf("set aside: %v, %v", aside, err)
 	}

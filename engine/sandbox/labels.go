@@ -37,10 +37,10 @@ func hasSELinux() bool {
 func planLabels(p *specs.Process) []program.Op {
 	var ops []program.Op
 	if p.ApparmorProfile != "" {
-		ops = append(ops, program.Op{Kind: program.Label, Path: "apparmor/exec", Data: "exec " + p.ApparmorProfile})
+		ops = append(ops, program.Op{Kind: program.Label, Path: "thread-self/attr/apparmor/exec", Data: "exec " + p.ApparmorProfile})
 	}
 	if p.SelinuxLabel != "" {
-		ops = append(ops, program.Op{Kind: program.Label, Path: "exec", Data: p.SelinuxLabel})
+		ops = append(ops, program.Op{Kind: program.Label, Path: "thread-self/attr/exec", Data: p.SelinuxLabel})
 	}
 	return ops
 }

@@ -85,7 +85,7 @@ const (
 	Find
 	// Clocks makes a time namespace for the program, whose clocks differ from the host's by Data, as the kernel reads it.
 	Clocks
-	// Label has exec give the program the security label Data, by the file Path of /proc/thread-self/attr.
+	// Label has exec give the program the security label Data, by the file Path of /proc.
 	Label
 	// Propagate gives the mount at Path the propagation Flags (MS_*).
 	Propagate
