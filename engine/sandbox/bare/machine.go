@@ -24,7 +24,7 @@ type Machine struct {
 	Op     program.View
 	Sock   int // to the daemon
 	exe    int // the init's binary, for the reaper; -1: none
-	root   int // the container's root; -1: the process's root is it
+	root   int // the container's root; -1: not opened yet
 	null   int // the host's /dev/null; -1: it has none
 	empty  int // the folder that masks others; -1: there is none yet
 	master int // of a console, and its other side

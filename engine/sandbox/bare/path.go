@@ -103,37 +103,25 @@ func (m *Machine) makeWalk() (dir, at int, err syscall.Errno) {
 		}
 		cut := m.walkByte(end)
 		m.setWalkByte(end, 0)
-		next, err := m.makeNext(dir, at)
-		if err == unix.EEXIST {
-			m.setWalkByte(end, cut)
-			return dir, at, err
+		next, err := m.open(m.walkFrom(0), dirFlags)
+		if err == unix.ENOENT {
+			made := errno3(unix.SYS_MKDIRAT, uintptr(dir), m.walkFrom(at), 0o755)
+			if err = made; made == 0 || made == unix.EEXIST {
+				if next, err = m.open(m.walkFrom(0), dirFlags); err == unix.ENOENT && made != 0 {
+					err = made
+				}
+			}
 		}
 		m.setWalkByte(end, cut)
+		if err == unix.EEXIST {
+			return dir, at, err
+		}
 		closeFD(dir)
 		if err != 0 {
 			return -1, at, err
 		}
 		dir = next
 	}
-}
-
-// makeNext opens walk, whose last name begins at at and whose parent is dir, as a folder, and makes it when it is missing.
-//
-//go:nosplit
-//go:norace
-func (m *Machine) makeNext(dir, at int) (int, syscall.Errno) {
-	fd, err := m.open(m.walkFrom(0), dirFlags)
-	if err != unix.ENOENT {
-		return fd, err
-	}
-	made := errno3(unix.SYS_MKDIRAT, uintptr(dir), m.walkFrom(at), 0o755)
-	if made != 0 && made != unix.EEXIST {
-		return -1, made
-	}
-	if fd, err = m.open(m.walkFrom(0), dirFlags); err == unix.ENOENT {
-		err = made
-	}
-	return fd, err
 }
 
 // followWalk puts what a link leads to into walk in its own place: its parent is dir, its name begins at at.

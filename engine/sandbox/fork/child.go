@@ -267,20 +267,23 @@ func (c *child) arrangeFiles() {
 	}
 }
 
-// keepFiles closes what exec would close: the parent's files, with the report, whose end says that all went well. The
+// keepFiles closes what exec would close: the parent's files, and last the report, whose end says that all went well. The
 // executable stays, behind the program's own.
 //
 //go:nosplit
 //go:norace
 func (c *child) keepFiles() {
-	keep := len(c.files)
+	last := len(c.files)
 	if c.exe >= 0 {
-		c.dup(c.free, keep, unix.O_CLOEXEC)
-		keep++
+		c.dup(c.free, last, unix.O_CLOEXEC)
+		last++
 	}
-	if _, _, err := syscall.RawSyscall(unix.SYS_CLOSE_RANGE, uintptr(keep), 1<<31-1, 0); err != 0 {
+	c.dup(c.report, last, unix.O_CLOEXEC)
+	c.report = last
+	if _, _, err := syscall.RawSyscall(unix.SYS_CLOSE_RANGE, uintptr(last+1), 1<<31-1, 0); err != 0 {
 		c.fail(stepFiles, err)
 	}
+	syscall.RawSyscall(unix.SYS_CLOSE, uintptr(last), 0, 0)
 }
 
 //go:nosplit

@@ -42,7 +42,7 @@ type Cmd struct {
 	Joins []Join
 
 	CgroupFD int        // cgroup v2 folder to be born in (CLONE_INTO_CGROUP); 0 or -1: the parent's
-	Cgroups  []*os.File // cgroup v1 "tasks" files, open for writing, that the process enters before it execs
+	Cgroups  []*os.File // cgroup v1 "tasks" files, open for writing, that the process enters first, before any namespace
 
 	// Bare has the child execute the program that comes over its descriptor program.SocketFD at once, without Exe, which
 	// only a reaper then takes. It must be one that bare.Fits. Until its own exec it runs this process's executable: where

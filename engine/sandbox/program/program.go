@@ -70,7 +70,6 @@ const (
 	Exec
 	// Reap stays as process 1 that forwards signals and reaps, and runs the same as Exec as its child.
 	Reap
-	_ // joined a namespace, until that became part of the birth
 	// Sync says that all is there but the new root, and waits for the daemon's word.
 	Sync
 	// Gate says Ready, and waits at the listening socket FD for who starts the container: their connection takes the
@@ -109,7 +108,7 @@ const (
 	Enter
 	// CgroupNamespace makes a cgroup namespace, whose root are the groups that the process is in.
 	CgroupNamespace
-	kindEnd // new kinds go above it, at the end: a keeper may be older than the daemon
+	kindEnd
 )
 
 // InPlace is the flag of Layers, Root, ReadOnly and Pivot.
